@@ -1,0 +1,105 @@
+//! How a verb ends when it does not end well: one line of what was tried and why it failed, a hint, an exit code.
+
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::crypto::RandomnessError;
+use crate::custody::{CommitError, OpenError};
+use crate::root::RootError;
+use crate::server::listener::ListenError;
+use crate::store::StoreError;
+
+/// Not done.
+pub(super) struct Failure {
+    code: u8,
+    message: String,
+    hint: String,
+}
+
+impl Failure {
+    /// Tried and failed.
+    pub(super) fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::with_code(1, message, hint)
+    }
+
+    /// The command line or the configuration is wrong.
+    pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::with_code(2, message, hint)
+    }
+
+    /// Not tried, for safety.
+    pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::with_code(3, message, hint)
+    }
+
+    /// Begun, and still waiting for something.
+    pub(super) fn unfinished(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::with_code(4, message, hint)
+    }
+
+    fn with_code(code: u8, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    fn refused_if(refusal: bool, message: String, hint: impl Into<String>) -> Self {
+        Self::with_code(if refusal { 3 } else { 1 }, message, hint)
+    }
+
+    #[allow(clippy::print_stderr)]
+    pub(super) fn print(&self) -> ExitCode {
+        eprintln!("error: {}", self.message);
+        if !self.hint.is_empty() {
+            eprintln!("hint: {}", self.hint);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(why: ConfigError) -> Self {
+        Self::usage(
+            why.to_string(),
+            "README.md lists every key; `kekring config check` tries a file",
+        )
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(why: OpenError) -> Self {
+        Self::refused_if(why.is_refusal(), why.to_string(), why.hint())
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(why: CommitError) -> Self {
+        Self::refused_if(why.is_refusal(), why.to_string(), why.hint())
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(why: ListenError) -> Self {
+        Self::refused_if(why.is_refusal(), why.to_string(), why.hint())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(why: StoreError) -> Self {
+        CommitError::Store(why).into()
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(why: RootError) -> Self {
+        Self::failed(why.to_string(), "check the root's file, its owner and its mode")
+    }
+}
+
+impl From<RandomnessError> for Failure {
+    fn from(why: RandomnessError) -> Self {
+        Self::failed(why.to_string(), "the kernel must offer getrandom(2)")
+    }
+}

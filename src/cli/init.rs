@@ -1,0 +1,230 @@
+//! `kekring init`: makes a ring, with a recovery slot, and refuses where anything suggests that one exists.
+
+use std::io::{IsTerminal, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{Output, line};
+use super::place::{Place, custody, file_store};
+use crate::config::Config;
+use crate::crypto::random;
+use crate::crypto::secret::Key32;
+use crate::custody::{Custody, Opened};
+use crate::keyring::{RingId, lifecycle};
+use crate::root::{PassphraseRoot, RecoveryCode, RootConfig, RootKey, create_key_file};
+use crate::telemetry::now;
+
+/// A ring is made once. `init` also makes a recovery code: keep it away from this machine, it opens the ring when every
+/// other root is lost.
+#[derive(Args)]
+pub(super) struct Init {
+    /// Write the recovery code to this new file, 0600, instead of showing it at the terminal
+    #[arg(long, value_name = "FILE", conflicts_with = "no_recovery")]
+    recovery_code_file: Option<PathBuf>,
+    /// Make no recovery code: when the roots are lost, so is every Secret
+    #[arg(long)]
+    no_recovery: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What was made.
+#[derive(Serialize)]
+struct Made {
+    ring: String,
+    generation: u64,
+    active: String,
+    next: String,
+    store: String,
+    slots: Vec<String>,
+    warnings: Vec<String>,
+}
+
+enum Recovery {
+    None,
+    File(PathBuf),
+    Terminal,
+}
+
+impl Init {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let recovery = self.recovery()?;
+        refuse_if_one_exists(&config)?;
+        let made_roots = make_missing_root_files(&config)?;
+        let result = self.make(&config, &recovery);
+        if result.is_err() {
+            // Nothing hangs on them: the next attempt finds the place as this one did.
+            for path in made_roots {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        result
+    }
+
+    fn recovery(&self) -> Result<Recovery, Failure> {
+        match &self.recovery_code_file {
+            _ if self.no_recovery => Ok(Recovery::None),
+            Some(path) => Ok(Recovery::File(path.clone())),
+            None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
+                Ok(Recovery::Terminal)
+            }
+            None => Err(Failure::usage(
+                "cannot show a recovery code: this is no terminal",
+                "give --recovery-code-file FILE, or --no-recovery to do without",
+            )),
+        }
+    }
+
+    fn make(&self, config: &Config, recovery: &Recovery) -> Result<(), Failure> {
+        let (mut further, mut written): (Vec<Box<dyn RootKey>>, Option<&Path>) = (Vec::new(), None);
+        if !matches!(recovery, Recovery::None) {
+            let code = RecoveryCode::generate()?;
+            match recovery {
+                Recovery::File(path) => {
+                    code.write_new(path)?;
+                    written = Some(path);
+                }
+                _ => show_and_confirm(&code)?,
+            }
+            further.push(Box::new(PassphraseRoot::from_code(code)));
+        }
+        let made = create(config, &further, &custody(config)?);
+        if let (Err(_), Some(path)) = (&made, written) {
+            let _ = std::fs::remove_file(path);
+        }
+        let opened = made?;
+        self.report(config, &opened, written);
+        Ok(())
+    }
+
+    fn report(&self, config: &Config, opened: &Opened, code: Option<&Path>) {
+        let id =
+            |key: Option<&crate::keyring::ring::Key>| key.map(|key| key.id.to_string()).unwrap_or_default();
+        let slots: Vec<String> = opened
+            .head
+            .header
+            .slots
+            .iter()
+            .map(|slot| slot.name.clone())
+            .collect();
+        let mut warnings = Vec::new();
+        if slots.len() == 1 {
+            warnings
+                .push("there is one root slot only: when that root is lost, so is every Secret".to_owned());
+        }
+        let made = Made {
+            ring: opened.ring.id.to_string(),
+            generation: opened.ring.generation,
+            active: id(opened.ring.active()),
+            next: id(opened.ring.pre_active()),
+            store: file_store_name(config),
+            slots,
+            warnings,
+        };
+        self.output.print(&made, |made| {
+            let mut text = format!(
+                "made ring {} in {}\nactive key  {}\nnext key    {}\nroot slots  {}\n",
+                made.ring,
+                made.store,
+                made.active,
+                made.next,
+                made.slots.join(", ")
+            );
+            if let Some(path) = code {
+                text += &format!(
+                    "\nThe recovery code is in {}: move it off this machine now.\n",
+                    path.display()
+                );
+            }
+            for warning in &made.warnings {
+                text += &format!("warning: {warning}\n");
+            }
+            text += "\nNext: `kekring serve`, then `kekring config encryption` for kube-apiserver.";
+            text
+        });
+    }
+}
+
+fn file_store_name(config: &Config) -> String {
+    use crate::store::RingStore;
+    file_store(config).describe()
+}
+
+/// Makes a ring for `config`; also what `serve --dev` does.
+pub(super) fn create(
+    config: &Config,
+    further: &[Box<dyn RootKey>],
+    custody: &Custody,
+) -> Result<Opened, Failure> {
+    file_store(config).create_directories()?;
+    let time = now();
+    let mut ring = lifecycle::create(RingId(random()?), Key32::generate()?, Key32::generate()?, time);
+    ring.machine = custody.machine_tag(ring.id);
+    ring.development = config.development;
+    Ok(custody.create(ring, further, time)?)
+}
+
+/// Never is a ring made where one should exist.
+fn refuse_if_one_exists(config: &Config) -> Result<(), Failure> {
+    let mut traces = file_store(config).traces()?;
+    if UnixStream::connect(&config.socket.path).is_ok() {
+        traces.push(format!(
+            "a server that answers at {}",
+            config.socket.path.display()
+        ));
+    }
+    if traces.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        format!("cannot make a ring: there is already {}", traces.join(", ")),
+        "a second ring cannot read what the first one encrypted; `kekring status` looks at the one that exists",
+    ))
+}
+
+/// A file root that does not exist yet is made: 32 random bytes, 0600.
+pub(super) fn make_missing_root_files(config: &Config) -> Result<Vec<PathBuf>, Failure> {
+    let mut made = Vec::new();
+    for root in &config.ring.roots {
+        if let RootConfig::File(file) = root
+            && matches!(file.path.try_exists(), Ok(false))
+        {
+            create_key_file(&file.path)?;
+            made.push(file.path.clone());
+        }
+    }
+    Ok(made)
+}
+
+/// Shows the code once, and goes on when it was typed back.
+#[allow(clippy::print_stderr)]
+fn show_and_confirm(code: &RecoveryCode) -> Result<(), Failure> {
+    let text = code.text();
+    eprintln!(
+        "The recovery code of this ring, shown once:\n\n    {}\n",
+        text.as_str()
+    );
+    eprintln!("Write it down, away from this machine. It opens the ring when every other root is lost.");
+    for _ in 0..3 {
+        eprint!("Type it back: ");
+        let _ = std::io::stderr().flush();
+        let mut typed = zeroize::Zeroizing::new(String::new());
+        if std::io::stdin().read_line(&mut typed).unwrap_or(0) == 0 {
+            break;
+        }
+        if RecoveryCode::parse(&typed).is_some_and(|typed| typed.text() == text) {
+            return Ok(());
+        }
+        eprintln!("That is not the code.");
+    }
+    line("");
+    Err(Failure::failed(
+        "cannot make a ring: the recovery code was not typed back",
+        "run `kekring init` again; it makes another code",
+    ))
+}

@@ -1,0 +1,81 @@
+//! The command line: one verb, one file. Exit codes and the form of errors are decided here.
+
+mod config;
+mod failure;
+mod init;
+mod keys;
+mod output;
+mod place;
+mod probe;
+mod rotate;
+mod serve;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Outcomes beyond done and failed.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused for safety, 4 not finished yet.
+Every key of the configuration is also a variable: KEKRING_SOCKET_PATH, KEKRING_ROTATION_PERIOD, …";
+
+/// A Kubernetes KMS v2 encryption provider that keeps its own ring of keys and rotates them by itself.
+#[derive(Parser)]
+#[command(name = "kekring", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    place: place::Place,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the plugin
+    Serve,
+    /// Make a ring, once in the life of a cluster
+    Init(init::Init),
+    /// Replace the active key by the one prepared for that, and prepare the next
+    Rotate(rotate::Rotate),
+    /// Show the ring, the running plugin, and what needs attention
+    Status(status::Status),
+    /// The keys of the ring
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Ask a KMS v2 plugin for its Status, as kube-apiserver does
+    Probe(probe::Probe),
+    /// kekring's configuration, and kube-apiserver's
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
+}
+
+/// Runs the verb that the command line names.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream and which code.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.print(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.verb {
+        Verb::Serve => serve::run(&cli.place),
+        Verb::Init(init) => init.run(&cli.place),
+        Verb::Rotate(rotate) => rotate.run(&cli.place),
+        Verb::Status(status) => status.run(&cli.place),
+        Verb::Keys(keys) => keys.run(&cli.place),
+        Verb::Probe(probe) => probe.run(&cli.place),
+        Verb::Config(config) => config.run(&cli.place),
+    }
+}

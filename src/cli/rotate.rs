@@ -1,0 +1,177 @@
+//! `kekring rotate`: activates the prepared key and prepares the next, resumes what is in flight, and waits until the
+//! running server uses it.
+
+use std::time::{Duration, Instant};
+
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::place::{Place, custody};
+use crate::config::{Config, duration, shown_duration};
+use crate::crypto::random;
+use crate::crypto::secret::Key32;
+use crate::custody::{Custody, Opened};
+use crate::keyring::lifecycle;
+use crate::keyring::ring::Activate;
+use crate::keyring::schedule::{self, Clocks};
+use crate::server::status_file;
+use crate::telemetry::now;
+
+/// How often a running server is asked whether it has taken the new generation.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The prepared key becomes active: kube-apiserver encrypts under it from its next Status on, at most a minute later.
+/// Old keys still decrypt, and old data stays as it is until it is written again.
+#[derive(Args)]
+#[command(group = ArgGroup::new("how").args(["fresh", "prepare", "activate"]))]
+pub(super) struct Rotate {
+    /// Skip the prepared key and activate a new one, for a compromise
+    #[arg(long)]
+    fresh: bool,
+    /// Prepare a new key and leave its activation to `rotate --activate`
+    #[arg(long)]
+    prepare: bool,
+    /// Activate the prepared key
+    #[arg(long)]
+    activate: bool,
+    /// Do nothing while the active key is younger, for timers
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    if_older_than: Option<Duration>,
+    /// How long to wait for the running server
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
+    timeout: Duration,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Outcome {
+    rotated: bool,
+    generation: u64,
+    active: String,
+    next: String,
+    message: String,
+    waiting: Vec<String>,
+}
+
+impl Rotate {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let custody = custody(&config)?;
+        let opened = custody.open(None, now())?;
+        if let Some(refusal) = &opened.refusing {
+            return Err(Failure::refused(
+                format!("cannot rotate: {refusal}"),
+                "put the newest generation back from the mirror or a backup",
+            ));
+        }
+        let age = schedule::age(&opened.ring, clocks(&opened));
+        if self.if_older_than.is_some_and(|least| age < least) {
+            let message = format!("not rotated: the active key is {} old", shown_duration(age));
+            self.report(&opened, false, message, Vec::new());
+            return Ok(());
+        }
+        let opened = self.change(&custody, opened)?;
+        let waiting = self.wait(&config, opened.ring.generation);
+        let message = if self.prepare {
+            "prepared a new key; `kekring rotate --activate` activates it".to_owned()
+        } else {
+            "rotated; old keys still decrypt, and old data stays as it is until it is written again"
+                .to_owned()
+        };
+        self.report(&opened, !self.prepare, message, waiting.clone());
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::unfinished(
+            format!(
+                "the change is durable, and still waits for {}",
+                waiting.join(", ")
+            ),
+            "see the log of `kekring serve`; it takes the new generation as soon as it can read it",
+        ))
+    }
+
+    fn change(&self, custody: &Custody, mut opened: Opened) -> Result<Opened, Failure> {
+        if opened.joined {
+            let ring = opened.ring.clone();
+            opened = custody.commit(&opened, ring, now())?;
+        }
+        if self.prepare {
+            return propose(custody, &opened, Activate::Manual);
+        }
+        if self.fresh {
+            // What is in flight comes first: its key is not fresh.
+            if opened.ring.proposal.is_some() {
+                opened = activate(custody, &opened)?;
+            }
+            opened = propose(custody, &opened, Activate::Auto)?;
+        }
+        activate(custody, &opened)
+    }
+
+    /// Waits until a server that runs here has taken the generation; names it if it has not.
+    fn wait(&self, config: &Config, generation: u64) -> Vec<String> {
+        let path = status_file::path(&config.socket.path);
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let Some(server) = status_file::read(&path).filter(|it| it.is_running(now())) else {
+                return Vec::new();
+            };
+            if server.generation >= generation {
+                return Vec::new();
+            }
+            if Instant::now() >= deadline {
+                return vec![format!(
+                    "node {} (process {}, generation {})",
+                    server.node, server.pid, server.generation
+                )];
+            }
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn report(&self, opened: &Opened, rotated: bool, message: String, waiting: Vec<String>) {
+        let id =
+            |key: Option<&crate::keyring::ring::Key>| key.map(|key| key.id.to_string()).unwrap_or_default();
+        let outcome = Outcome {
+            rotated,
+            generation: opened.ring.generation,
+            active: id(opened.ring.active()),
+            next: id(opened.ring.pre_active()),
+            message,
+            waiting,
+        };
+        self.output.print(&outcome, |it| {
+            format!(
+                "{}\ngeneration  {}\nactive key  {}\nnext key    {}",
+                it.message, it.generation, it.active, it.next
+            )
+        });
+    }
+}
+
+fn activate(custody: &Custody, opened: &Opened) -> Result<Opened, Failure> {
+    let next = lifecycle::activate(&opened.ring, Key32::generate()?, now())
+        .map_err(crate::custody::CommitError::Refused)?;
+    Ok(custody.commit(opened, next, now())?)
+}
+
+fn propose(custody: &Custody, opened: &Opened, how: Activate) -> Result<Opened, Failure> {
+    let next = lifecycle::propose_fresh(&opened.ring, Key32::generate()?, random()?, how, now())
+        .map_err(crate::custody::CommitError::Refused)?;
+    Ok(custody.commit(opened, next, now())?)
+}
+
+/// A verb has no monotonic history of its own.
+pub(super) fn clocks(opened: &Opened) -> Clocks {
+    Clocks {
+        now: now(),
+        seen: opened.mark.as_ref().map(|mark| mark.seen),
+        settled: Duration::ZERO,
+    }
+}

@@ -1,0 +1,127 @@
+//! `kekring serve`: runs the plugin. `--dev DIR` makes what is missing in an absent or empty DIR first.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use super::config::encrypting;
+use super::failure::Failure;
+use super::init::{create, make_missing_root_files};
+use super::output::line;
+use super::place::{Place, custody};
+use crate::config::Config;
+use crate::keyring::RingId;
+use crate::server::listener::SocketSpec;
+use crate::server::peer::Admission;
+use crate::server::{Server, serve};
+use crate::telemetry;
+
+pub(super) fn run(place: &Place) -> Result<(), Failure> {
+    let config = place.config()?;
+    let dev = place.development()?;
+    if let Some(dir) = &dev {
+        make_development_ring(dir, &config)?;
+    }
+    let socket = SocketSpec {
+        path: config.socket.path.clone(),
+        mode: config.socket.mode.0,
+        group: group(&config.socket.group)?,
+    };
+    let server = Server {
+        custody: custody(&config)?,
+        admission: Admission::new(config.socket.allow_users.as_deref(), &config.socket.allow_groups),
+        socket,
+        period: config.rotation.period,
+        expected: expected(&config.ring.id),
+        node: config.node_name(),
+    };
+    let next_steps = match &dev {
+        Some(dir) => Some(next_steps(dir, &config)?),
+        None => None,
+    };
+    let log = telemetry::start(&config.telemetry.log);
+    let result = serve(server, |_| {
+        if let Some(text) = &next_steps {
+            line(text);
+        }
+    });
+    // Writes what is still queued.
+    drop(log);
+    Ok(result?)
+}
+
+/// Creates only in an absent or empty directory; an unfinished one is named, never mended by guessing.
+fn make_development_ring(dir: &Path, config: &Config) -> Result<(), Failure> {
+    let failed = |why: std::io::Error| {
+        Failure::failed(
+            format!("cannot use --dev {}: {why}", dir.display()),
+            "name another directory",
+        )
+    };
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(why) if why.kind() != ErrorKind::AlreadyExists => return Err(failed(why)),
+        _ => {}
+    }
+    if fs::read_dir(dir).map_err(failed)?.next().is_none() {
+        make_missing_root_files(config)?;
+        create(config, &[], &custody(config)?)?;
+        return Ok(());
+    }
+    if dir.join("ring").is_dir() {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        format!(
+            "cannot use --dev {}: it is not empty and holds no ring",
+            dir.display()
+        ),
+        "name a directory that does not exist yet; it will be made",
+    ))
+}
+
+fn next_steps(dir: &Path, config: &Config) -> Result<String, Failure> {
+    let shown = dir.display();
+    let socket = &config.socket.path;
+    Ok(format!(
+        "development ring: throw-away, its root key lies beside it in {shown}\n\
+         listening on {socket}\n\n\
+         # EncryptionConfiguration for kube-apiserver 1.32 or newer: save it and pass it by\n\
+         # --encryption-provider-config=FILE --encryption-provider-config-automatic-reload=true\n\
+         {}\n\
+         # Next:\n\
+         #   kekring probe --round-trip --dev {shown}\n\
+         #   kekring status --dev {shown}\n\
+         #   kekring rotate --dev {shown}",
+        encrypting(socket)?,
+        socket = socket.display(),
+    ))
+}
+
+fn expected(id: &str) -> Option<RingId> {
+    let bytes = data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?;
+    Some(RingId(bytes.try_into().ok()?))
+}
+
+/// The group's number, by name from /etc/group or as a number.
+fn group(name: &str) -> Result<Option<u32>, Failure> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(number) = name.parse() {
+        return Ok(Some(number));
+    }
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    groups
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&name))
+        .and_then(|fields| fields.get(2)?.parse().ok())
+        .map(Some)
+        .ok_or_else(|| {
+            Failure::usage(
+                format!("cannot use socket.group {name:?}: there is no such group"),
+                "create the group, or leave socket.group empty",
+            )
+        })
+}

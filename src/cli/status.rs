@@ -1,0 +1,211 @@
+//! `kekring status`: the ring as it is stored, the server as it says of itself, and what needs attention.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{Output, table};
+use super::place::{Place, custody};
+use super::rotate::clocks;
+use crate::config::{Config, shown_duration};
+use crate::custody::Opened;
+use crate::keyring::schedule::{self, Due};
+use crate::server::status_file::{self, ServerStatus};
+use crate::telemetry::now;
+
+/// Rotation gives new data a new key. It does not rewrite old data: that stays under the key it was written with.
+#[derive(Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What `status -o json` prints.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    ring: String,
+    generation: u64,
+    active: String,
+    active_age_seconds: u64,
+    next: String,
+    next_age_seconds: u64,
+    next_rotation_seconds: Option<u64>,
+    keys: usize,
+    slots: Vec<String>,
+    nodes: Vec<Node>,
+    protections: Vec<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Node {
+    name: String,
+    serving: bool,
+    #[serde(flatten)]
+    server: Option<ServerStatus>,
+}
+
+impl Status {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let mut report = Report::default();
+        let opened = custody(&config)?.open(None, now());
+        match &opened {
+            Ok(opened) => ring(&mut report, opened, &config),
+            Err(why) => report.warnings.push(why.to_string()),
+        }
+        node(&mut report, &config);
+        self.output.print(&report, text);
+        match opened {
+            Err(why) => Err(why.into()),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+fn ring(report: &mut Report, opened: &Opened, config: &Config) {
+    let (stored, clocks) = (&opened.ring, clocks(opened));
+    report.ring = stored.id.to_string();
+    report.generation = stored.generation;
+    report.keys = stored.keys.len();
+    report.slots = opened
+        .head
+        .header
+        .slots
+        .iter()
+        .map(|slot| slot.name.clone())
+        .collect();
+    report.active_age_seconds = schedule::age(stored, clocks).as_secs();
+    if let Some(active) = stored.active() {
+        report.active = active.id.to_string();
+    }
+    if let Some(next) = stored.pre_active() {
+        report.next = next.id.to_string();
+        report.next_age_seconds = clocks.now.since(next.created);
+    }
+    report.warnings.extend(opened.warnings.iter().cloned());
+    report
+        .warnings
+        .extend(opened.refusing.as_ref().map(ToString::to_string));
+    report.next_rotation_seconds = match schedule::due(stored, clocks, config.rotation.period) {
+        _ if opened.frozen.is_some() => None,
+        Due::Operator => None,
+        Due::Now | Due::Finish => Some(0),
+        Due::In(wait) => Some(wait.as_secs()),
+    };
+    if let Some(reason) = &opened.frozen {
+        report
+            .warnings
+            .push(format!("the ring is frozen, it does not rotate: {reason}"));
+    }
+    if report.slots.len() == 1 {
+        report
+            .warnings
+            .push("there is one root slot only: when that root is lost, so is every Secret".into());
+    }
+    if stored.development {
+        report
+            .warnings
+            .push("this is a development ring: root and ring lie side by side".into());
+    }
+}
+
+fn node(report: &mut Report, config: &Config) {
+    let server = status_file::read(&status_file::path(&config.socket.path));
+    let serving = server.as_ref().is_some_and(|server| server.is_running(now()));
+    match &server {
+        Some(server) if serving => {
+            report.protections.clone_from(&server.protections);
+            report.warnings.extend(server.problems.iter().cloned());
+            for warning in &server.warnings {
+                if !report.warnings.contains(warning) {
+                    report.warnings.push(warning.clone());
+                }
+            }
+            if report.generation > server.generation {
+                report.warnings.push(format!(
+                    "the server uses generation {}, the store is at {}",
+                    server.generation, report.generation
+                ));
+            }
+        }
+        _ => report.warnings.push(format!(
+            "no server is running at {}",
+            config.socket.path.display()
+        )),
+    }
+    report.nodes.push(Node {
+        name: config.node_name(),
+        serving,
+        server,
+    });
+}
+
+fn text(report: &Report) -> String {
+    let age = |seconds| shown_duration(Duration::from_secs(seconds));
+    let mut text = String::new();
+    if !report.ring.is_empty() {
+        let rotation = match report.next_rotation_seconds {
+            None => "not by itself".to_owned(),
+            Some(0) => "due now".to_owned(),
+            Some(seconds) => format!("in {}", age(seconds)),
+        };
+        text += &format!(
+            "ring           {}, generation {}\nactive key     {}, for {}\nnext key       {}, made {} ago\nnext rotation  {rotation}\nkeys           {} decrypt; rotation does not rewrite old data\nroot slots     {}\n\n",
+            report.ring,
+            report.generation,
+            report.active,
+            age(report.active_age_seconds),
+            report.next,
+            age(report.next_age_seconds),
+            report.keys,
+            report.slots.join(", "),
+        );
+    }
+    text += &table(
+        &["NODE", "SERVING", "GENERATION", "KEY", "WRITTEN"],
+        &nodes(report),
+    );
+    let connections = connections(report);
+    if !connections.is_empty() {
+        text += "\n\n";
+        text += &table(&["CONNECTION", "LAST STATUS", "KEY"], &connections);
+    }
+    if !report.protections.is_empty() {
+        text += &format!("\n\nprotections    {}", report.protections.join(", "));
+    }
+    for warning in &report.warnings {
+        text += &format!("\nwarning: {warning}");
+    }
+    text
+}
+
+fn nodes(report: &Report) -> Vec<Vec<String>> {
+    let row = |node: &Node| {
+        let server = node.server.as_ref();
+        vec![
+            node.name.clone(),
+            if node.serving { "yes" } else { "no" }.to_owned(),
+            server.map_or("-".to_owned(), |it| it.generation.to_string()),
+            server.map_or("-".to_owned(), |it| it.active.clone()),
+            server.map_or("-".to_owned(), |it| it.written.clone()),
+        ]
+    };
+    report.nodes.iter().map(row).collect()
+}
+
+fn connections(report: &Report) -> Vec<Vec<String>> {
+    let servers = report
+        .nodes
+        .iter()
+        .filter(|node| node.serving)
+        .filter_map(|node| node.server.as_ref());
+    servers
+        .flat_map(|server| &server.connections)
+        .map(|it| vec![it.peer.clone(), it.last_status.clone(), it.key_id.clone()])
+        .collect()
+}

@@ -1,0 +1,348 @@
+//! The configuration: strict YAML, each key also as a `KEKRING_…` variable. It says where a secret is, never the secret.
+
+mod environment;
+mod values;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use values::{Mode, parse as duration, shown_duration};
+
+use crate::root::{PathConfig, RootConfig};
+
+/// Where the configuration is when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/kekring/config.yaml";
+const API_VERSION: &str = "kekring/v1alpha1";
+const KIND: &str = "Configuration";
+/// Longest socket path: `sun_path` of unix(7) is 108 bytes with its final zero.
+pub const MAX_SOCKET_PATH: usize = 107;
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    api_version: String,
+    kind: String,
+    /// This node.
+    #[serde(default)]
+    pub node: Node,
+    /// The socket that kube-apiserver connects to.
+    #[serde(default)]
+    pub socket: Socket,
+    /// The ring.
+    pub ring: RingConfig,
+    /// Automatic rotation.
+    #[serde(default)]
+    pub rotation: Rotation,
+    /// Logs and metrics.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// A throw-away configuration of `--dev`; no file can say so.
+    #[serde(skip)]
+    pub development: bool,
+}
+
+/// This node.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Node {
+    /// Its name; the host name when empty.
+    pub name: String,
+    /// The file that tells machines apart (machine-id(5)); in a container, the host's.
+    pub machine_id_file: PathBuf,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            machine_id_file: "/etc/machine-id".into(),
+        }
+    }
+}
+
+/// The socket that kube-apiserver connects to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Socket {
+    /// Its path, at most [`MAX_SOCKET_PATH`] bytes.
+    pub path: PathBuf,
+    /// Its mode from the moment it exists.
+    pub mode: Mode,
+    /// Its group; unchanged when empty.
+    pub group: String,
+    /// Users that may connect; root and our own when absent.
+    pub allow_users: Option<Vec<u32>>,
+    /// Groups whose members may connect, by their primary group.
+    pub allow_groups: Vec<u32>,
+}
+
+impl Default for Socket {
+    fn default() -> Self {
+        Self {
+            path: "/run/kekring/kms.sock".into(),
+            mode: Mode::default(),
+            group: String::new(),
+            allow_users: None,
+            allow_groups: Vec::new(),
+        }
+    }
+}
+
+/// The ring.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RingConfig {
+    /// The only ring that is accepted, as 32 hexadecimal digits; any when empty.
+    #[serde(default)]
+    pub id: String,
+    /// Where its generations lie.
+    #[serde(default)]
+    pub store: Store,
+    /// A second directory for a sealed copy of each generation and the mark; none when empty.
+    #[serde(default)]
+    pub mirror: PathBuf,
+    /// Tried in this order; any one opens the ring.
+    pub roots: Vec<RootConfig>,
+}
+
+/// Where a ring's generations lie.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Store {
+    /// A directory of one control-plane node.
+    File {
+        /// The directory, 0700.
+        dir: PathBuf,
+    },
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::File {
+            dir: "/var/lib/kekring".into(),
+        }
+    }
+}
+
+/// Automatic rotation.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rotation {
+    /// Age at which the active key is replaced.
+    #[serde(deserialize_with = "values::duration")]
+    pub period: Duration,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            period: Duration::from_secs(30 * 86_400),
+        }
+    }
+}
+
+/// Logs and metrics.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Address of the HTTP listener, on loopback; reserved, nothing listens there yet.
+    pub listen: String,
+    /// The log.
+    pub log: Log,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9476".into(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// The log, on standard error.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// The least that is logged.
+    pub level: LogLevel,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people and journald.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The least that is logged.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the configuration {origin}: {why}")]
+pub struct ConfigError {
+    origin: String,
+    why: String,
+}
+
+impl Config {
+    /// Reads, overlays the environment and checks.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |why: String| ConfigError {
+            origin: path.display().to_string(),
+            why,
+        };
+        let text = fs::read_to_string(path).map_err(|why| failed(why.to_string()))?;
+        Self::parse(&text, std::env::vars_os()).map_err(failed)
+    }
+
+    /// A throw-away configuration that keeps everything in `dir`, an absolute path.
+    pub fn development(dir: &Path) -> Result<Self, ConfigError> {
+        let failed = |why: String| ConfigError {
+            origin: format!("--dev {}", dir.display()),
+            why,
+        };
+        let mut config = Self {
+            api_version: API_VERSION.into(),
+            kind: KIND.into(),
+            node: Node::default(),
+            socket: Socket {
+                path: dir.join("kms.sock"),
+                ..Socket::default()
+            },
+            ring: RingConfig {
+                id: String::new(),
+                store: Store::File {
+                    dir: dir.join("ring"),
+                },
+                mirror: PathBuf::new(),
+                roots: vec![RootConfig::File(PathConfig {
+                    path: dir.join("root.key"),
+                })],
+            },
+            rotation: Rotation::default(),
+            telemetry: Telemetry::default(),
+            development: true,
+        };
+        environment::overlay_development(&mut config, std::env::vars_os()).map_err(failed)?;
+        config.check().map_err(failed)?;
+        Ok(config)
+    }
+
+    fn parse(
+        text: &str,
+        variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    ) -> Result<Self, String> {
+        // Once as it stands, for errors that name line and column; again only where a variable changes something.
+        let plain: Self = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
+        let config = environment::overlay(plain, text, variables)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The node's name: configured, or the host's.
+    pub fn node_name(&self) -> String {
+        if self.node.name.is_empty() {
+            rustix::system::uname().nodename().to_string_lossy().into_owned()
+        } else {
+            self.node.name.clone()
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.api_version != API_VERSION {
+            return Err(format!(
+                "apiVersion is {:?}, expected {API_VERSION:?}",
+                self.api_version
+            ));
+        }
+        if self.kind != KIND {
+            return Err(format!("kind is {:?}, expected {KIND:?}", self.kind));
+        }
+        let Store::File { dir } = &self.ring.store;
+        absolute("ring.store.file.dir", dir)?;
+        if !self.ring.mirror.as_os_str().is_empty() {
+            absolute("ring.mirror", &self.ring.mirror)?;
+            if self.ring.mirror == *dir {
+                return Err("ring.mirror is the ring's own directory".into());
+            }
+        }
+        if self.ring.roots.is_empty() {
+            return Err("ring.roots is empty: at least one root must open the ring".into());
+        }
+        for RootConfig::File(root) | RootConfig::Passphrase(root) in &self.ring.roots {
+            absolute("the path of a root", &root.path)?;
+        }
+        self.check_socket()?;
+        if self.rotation.period < Duration::from_secs(1) {
+            return Err("rotation.period is under 1 s".into());
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if self.node.name.len() > 253 || !self.node.name.chars().all(plain) {
+            return Err(
+                "node.name has other than letters, digits, '-', '.' and '_', or over 253 of them".into(),
+            );
+        }
+        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        let named = self.ring.id.len() == 32 && self.ring.id.chars().all(hex);
+        if !self.ring.id.is_empty() && !named {
+            return Err("ring.id is not 32 lower-case hexadecimal digits".into());
+        }
+        Ok(())
+    }
+
+    fn check_socket(&self) -> Result<(), String> {
+        let path = &self.socket.path;
+        if path.to_string_lossy().starts_with('@') {
+            return Err(
+                "socket.path is an abstract socket, which has no owner and no mode: use a path".into(),
+            );
+        }
+        absolute("socket.path", path)?;
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            return Err(format!(
+                "socket.path is {length} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}"
+            ));
+        }
+        if path.file_name().is_none() || path.to_string_lossy().chars().any(char::is_control) {
+            return Err("socket.path names no file, or has control characters".into());
+        }
+        if self.socket.allow_users.as_ref().is_some_and(Vec::is_empty) && self.socket.allow_groups.is_empty()
+        {
+            return Err("socket.allowUsers and allowGroups are empty: nobody could connect".into());
+        }
+        Ok(())
+    }
+}
+
+fn absolute(what: &str, path: &Path) -> Result<(), String> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} is {:?}, expected an absolute path",
+        path.display().to_string()
+    ))
+}

@@ -1,0 +1,178 @@
+//! Sealing: the one construction that protects everything, and the only file that names a cipher.
+//!
+//! ```text
+//! info       = context ‖ field(nonce)
+//! okm        = HKDF-SHA-256(ikm = key, salt, info, 64 bytes)
+//! message key, commitment = okm[0..32], okm[32..64]
+//! ciphertext = AES-256-GCM(message key, nonce, aad = context ‖ field(commitment), plaintext) ‖ tag
+//! ```
+//!
+//! A fresh 256-bit salt gives every message a key of its own, so the 2^32 limit of random 96-bit nonces
+//! (NIST SP 800-38D §8.3) never comes near. The commitment, compared in constant time before any decryption, makes one
+//! message open under one key only: AES-GCM alone does not promise that, and key ids are chosen by whoever writes etcd.
+//! Salt and nonce are made here and cannot be passed in.
+
+use aes_gcm::aead::{Aead, Payload};
+use aes_gcm::{Aes256Gcm, KeyInit};
+use subtle::ConstantTimeEq;
+
+use super::kdf::{self, Context};
+use super::secret::{Key32, SecretBytes};
+use super::{RandomnessError, random};
+
+/// Bytes of a salt: 256 bits, so that salts never meet.
+pub const SALT_LEN: usize = 32;
+/// Bytes of an AES-GCM nonce (NIST SP 800-38D §5.2.1.1).
+pub const NONCE_LEN: usize = 12;
+/// Bytes of a key commitment: 256 bits against collisions.
+pub const COMMITMENT_LEN: usize = 32;
+/// Bytes of an AES-GCM tag (NIST SP 800-38D §5.2.1.2).
+pub const TAG_LEN: usize = 16;
+
+/// A sealed message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// HKDF salt.
+    pub salt: [u8; SALT_LEN],
+    /// AES-GCM nonce.
+    pub nonce: [u8; NONCE_LEN],
+    /// Says which key opens this, without telling the key.
+    pub commitment: [u8; COMMITMENT_LEN],
+    /// Ciphertext, then the tag: as long as the plaintext and [`TAG_LEN`].
+    pub ciphertext: Vec<u8>,
+}
+
+/// Why a message did not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The commitment differs: sealed under another key or for another context.
+    #[error("sealed under another key")]
+    WrongKey,
+    /// The key is right and the ciphertext is not what was sealed.
+    #[error("does not authenticate")]
+    Tampered,
+}
+
+/// Why a message was not sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// No randomness, no salt.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    /// Over the cipher's 64 GiB.
+    #[error("message too long for AES-GCM")]
+    TooLong,
+}
+
+/// Seals `plaintext` under `key` for `context`.
+pub fn seal(key: &Key32, context: &Context, plaintext: &[u8]) -> Result<Sealed, SealError> {
+    let (salt, nonce) = (random()?, random()?);
+    let (message_key, commitment) = message_key(key, context, &salt, &nonce);
+    let aad = context.clone().with(&commitment);
+    let ciphertext = cipher(&message_key)
+        .encrypt(
+            &nonce.into(),
+            Payload {
+                msg: plaintext,
+                aad: aad.as_bytes(),
+            },
+        )
+        .map_err(|_| SealError::TooLong)?;
+    Ok(Sealed {
+        salt,
+        nonce,
+        commitment,
+        ciphertext,
+    })
+}
+
+/// Opens what [`seal`] made under the same key for the same context.
+pub fn open(key: &Key32, context: &Context, sealed: &Sealed) -> Result<SecretBytes, OpenError> {
+    let (message_key, commitment) = message_key(key, context, &sealed.salt, &sealed.nonce);
+    if !bool::from(commitment.ct_eq(&sealed.commitment)) {
+        return Err(OpenError::WrongKey);
+    }
+    let aad = context.clone().with(&commitment);
+    cipher(&message_key)
+        .decrypt(
+            &sealed.nonce.into(),
+            Payload {
+                msg: &sealed.ciphertext,
+                aad: aad.as_bytes(),
+            },
+        )
+        .map(SecretBytes::new)
+        .map_err(|_| OpenError::Tampered)
+}
+
+/// Opens a bare AES-256-GCM message, as kube-apiserver writes them: no derivation, no commitment.
+pub fn open_bare(
+    key: &Key32,
+    nonce: &[u8; NONCE_LEN],
+    aad: &[u8],
+    ciphertext: &[u8],
+) -> Result<SecretBytes, OpenError> {
+    cipher(key)
+        .decrypt(&(*nonce).into(), Payload { msg: ciphertext, aad })
+        .map(SecretBytes::new)
+        .map_err(|_| OpenError::Tampered)
+}
+
+fn message_key(
+    key: &Key32,
+    context: &Context,
+    salt: &[u8; SALT_LEN],
+    nonce: &[u8; NONCE_LEN],
+) -> (Key32, [u8; COMMITMENT_LEN]) {
+    let info = context.clone().with(nonce);
+    let mut okm = kdf::derive_pair(key, salt, info.as_bytes());
+    (Key32::take(&mut okm.key), okm.commitment)
+}
+
+fn cipher(key: &Key32) -> Aes256Gcm {
+    Aes256Gcm::new(key.expose().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed() -> (Key32, Context, Sealed) {
+        let key = Key32::take(&mut [1; 32]);
+        let context = Context::new("test").with(b"field");
+        let sealed = seal(&key, &context, b"seed").unwrap();
+        (key, context, sealed)
+    }
+
+    #[test]
+    fn opens_what_it_sealed() {
+        let (key, context, sealed) = sealed();
+
+        assert_eq!(open(&key, &context, &sealed).unwrap().expose(), b"seed");
+        assert_eq!(sealed.ciphertext.len(), 4 + TAG_LEN);
+    }
+
+    #[test]
+    fn another_key_or_context_is_told_from_tampering() {
+        let (key, context, sealed) = sealed();
+        let other = Key32::take(&mut [2; 32]);
+        let elsewhere = Context::new("test").with(b"other");
+        let mut bent = sealed.clone();
+        bent.ciphertext[0] ^= 1;
+
+        assert_eq!(open(&other, &context, &sealed).unwrap_err(), OpenError::WrongKey);
+        assert_eq!(open(&key, &elsewhere, &sealed).unwrap_err(), OpenError::WrongKey);
+        assert_eq!(open(&key, &context, &bent).unwrap_err(), OpenError::Tampered);
+    }
+
+    #[test]
+    fn two_seals_of_one_message_share_nothing() {
+        let (key, context, first) = sealed();
+        let second = seal(&key, &context, b"seed").unwrap();
+
+        assert_ne!(first.salt, second.salt);
+        assert_ne!(first.nonce, second.nonce);
+        assert_ne!(first.commitment, second.commitment);
+        assert_ne!(first.ciphertext, second.ciphertext);
+    }
+}

@@ -1,0 +1,196 @@
+//! Committing: the next generation becomes durable, is proven, and is then put into every further place.
+
+use std::sync::Arc;
+
+use super::open::parents;
+use super::{CommitError, Custody, Head, Opened};
+use crate::crypto::random;
+use crate::crypto::secret::Key32;
+use crate::format::generation::{self, Header, Slot, slot_context};
+use crate::format::mark::{self, Mark};
+use crate::format::wrapped_seed;
+use crate::keyring::RingId;
+use crate::keyring::ring::{Ring, UnixTime};
+use crate::root::{RootError, RootKey};
+use crate::store::{NewGeneration, NewMark, Stamp, StoreError};
+
+impl Custody {
+    /// Makes `next` the ring: durable, read back, opened and tested; then the mirror and the mark. The caller may use it
+    /// once this has returned.
+    pub fn commit(&self, base: &Opened, next: Ring, now: UnixTime) -> Result<Opened, CommitError> {
+        if let Some(reason) = &base.frozen {
+            return Err(CommitError::Frozen(reason.clone()));
+        }
+        let header = Header {
+            ring_id: next.id,
+            generation: next.generation,
+            parents: parents(base),
+            writer: self.writer,
+            proposal_id: random()?,
+            written: now,
+            slots: base.head.header.slots.clone(),
+        };
+        let written = self.write(header, next, &base.ring_key, &base.stamp, &base.prunable)?;
+        let opened = Opened {
+            prunable: Vec::new(),
+            mark: self.next_mark(base.mark.as_ref(), &written, now),
+            ..written
+        };
+        self.settle(&opened, opened.mark.as_ref())?;
+        Ok(opened)
+    }
+
+    /// Makes the first generation, with one slot for each root. A slot counts once it has opened what it sealed.
+    pub fn create(
+        &self,
+        ring: Ring,
+        further: &[Box<dyn RootKey>],
+        now: UnixTime,
+    ) -> Result<Opened, CommitError> {
+        let ring_key = Arc::new(Key32::generate()?);
+        let roots = self.roots.iter().chain(further);
+        let slots = roots
+            .map(|root| new_slot(root.as_ref(), ring.id, &ring_key))
+            .collect::<Result<Vec<_>, _>>()?;
+        let header = Header {
+            ring_id: ring.id,
+            generation: ring.generation,
+            parents: Vec::new(),
+            writer: self.writer,
+            proposal_id: random()?,
+            written: now,
+            slots,
+        };
+        let mut opened = self.write(header, ring, &ring_key, &Stamp::default(), &[])?;
+        opened.mark = self.next_mark(None, &opened, now);
+        self.settle(&opened, opened.mark.as_ref())?;
+        Ok(opened)
+    }
+
+    /// Brings every further place up to what is open: the mirror's copy and the mark. To be done before a generation
+    /// that somebody else committed is used; repeating it changes nothing.
+    pub fn settle(&self, opened: &Opened, mark: Option<&Mark>) -> Result<(), CommitError> {
+        let Some(mark) = mark else {
+            return Ok(());
+        };
+        let supersedes = |known: &[u8]| {
+            mark::decode(known, &opened.ring_key).map_or(true, |known| {
+                known.ring_id == mark.ring_id
+                    && (known.generation, &known.reported) <= (mark.generation, &mark.reported)
+                    && known != *mark
+            })
+        };
+        let new = NewMark {
+            bytes: &mark.encode(&opened.ring_key),
+            supersedes: &supersedes,
+        };
+        self.store
+            .settle(&opened.head.name, &opened.head.bytes, &new)
+            .map_err(|why| CommitError::Settle {
+                generation: opened.head.header.generation,
+                why,
+            })
+    }
+
+    /// The mark after `opened` is used. `seen` moves only with the reported key.
+    pub fn next_mark(&self, known: Option<&Mark>, opened: &Opened, now: UnixTime) -> Option<Mark> {
+        let next = Mark::of(&opened.ring, opened.head.hash, now)?;
+        let seen = known
+            .filter(|known| known.reported == next.reported)
+            .map(|known| known.seen);
+        Some(Mark {
+            seen: seen.unwrap_or(now),
+            ..next
+        })
+    }
+
+    fn write(
+        &self,
+        header: Header,
+        ring: Ring,
+        ring_key: &Arc<Key32>,
+        base: &Stamp,
+        prune: &[String],
+    ) -> Result<Opened, CommitError> {
+        ring.check().map_err(|rule| {
+            CommitError::Store(StoreError::Corrupt(format!(
+                "the next generation breaks a rule: {rule}"
+            )))
+        })?;
+        let bytes = generation::encode(&header, &ring, ring_key)?;
+        let stored = generation::parse(&bytes)
+            .map_err(|why| CommitError::Store(StoreError::Corrupt(why.to_string())))?;
+        let verify = |again: &[u8]| verify(again, &ring, ring_key);
+        let new = NewGeneration {
+            generation: header.generation,
+            hash: stored.hash,
+            bytes: &bytes,
+            verify: &verify,
+        };
+        let (name, stamp) = self.store.save(&new, base, prune)?;
+        Ok(Opened {
+            parents: vec![stored.hash],
+            stamp,
+            head: Head {
+                name,
+                hash: stored.hash,
+                header,
+                bytes,
+            },
+            ring,
+            ring_key: Arc::clone(ring_key),
+            mark: None,
+            refusing: None,
+            frozen: None,
+            joined: false,
+            warnings: Vec::new(),
+            prunable: Vec::new(),
+        })
+    }
+}
+
+/// What was read back must open, hold every key, and seal and open under each of them.
+fn verify(bytes: &[u8], ring: &Ring, ring_key: &Key32) -> Result<(), String> {
+    let again = generation::parse(bytes)
+        .and_then(|stored| stored.open(ring_key))
+        .map_err(|why| why.to_string())?;
+    let names = |ring: &Ring| -> Vec<_> { ring.keys.iter().map(|key| key.id.clone()).collect() };
+    if names(&again.ring) != names(ring) {
+        return Err("it does not hold the keys that were written".into());
+    }
+    for (read, written) in again.ring.keys.iter().zip(&ring.keys) {
+        let probe = written.id.fingerprint();
+        let opened = wrapped_seed::wrap(ring.id, &written.id, &written.material, probe)
+            .map_err(|why| why.to_string())
+            .and_then(|sealed| {
+                wrapped_seed::unwrap(ring.id, &read.id, &read.material, &sealed)
+                    .map_err(|why| why.to_string())
+            })?;
+        if opened.expose() != probe {
+            return Err(format!("key {} does not open what it sealed", written.id));
+        }
+    }
+    Ok(())
+}
+
+fn new_slot(root: &dyn RootKey, ring: RingId, ring_key: &Key32) -> Result<Slot, CommitError> {
+    let (id, kind) = (random()?, i32::from(root.kind()));
+    let failed = |why| CommitError::Root {
+        root: root.describe(),
+        why,
+    };
+    let context = slot_context(ring, &id, kind);
+    let sealed = root.seal(ring_key, &context).map_err(failed)?;
+    let opened = root.open(&sealed, &context).map_err(failed)?;
+    if opened.expose() != ring_key.expose() {
+        return Err(failed(RootError::Corrupt(
+            "it opened other bytes than it sealed".into(),
+        )));
+    }
+    Ok(Slot {
+        id,
+        kind,
+        name: root.describe(),
+        sealed,
+    })
+}

@@ -1,0 +1,189 @@
+//! Why a ring does not open or is not changed, each with what an operator can do.
+
+use crate::crypto::RandomnessError;
+use crate::crypto::aead::SealError;
+use crate::format::FormatError;
+use crate::keyring::RingId;
+use crate::root::RootError;
+use crate::store::StoreError;
+
+/// Why a ring does not open.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store is empty and nothing says that it should not be.
+    #[error("cannot open the ring in {0}: there is none")]
+    NoRing(String),
+    /// The store is empty and a mark says that a ring was here.
+    #[error("cannot open the ring in {0}: it is gone, and its mark is still there")]
+    RingGone(String),
+    /// The store cannot be read.
+    #[error("cannot open the ring in {place}: {why}")]
+    Store {
+        /// Which store.
+        place: String,
+        /// Why.
+        why: StoreError,
+    },
+    /// No generation can be used; the class is that of the newest.
+    #[error("cannot open the ring: {place}: {why}")]
+    Format {
+        /// Which copy.
+        place: String,
+        /// Why.
+        why: FormatError,
+    },
+    /// No root opens a slot.
+    #[error("cannot open the ring in {place} with any configured root: {}", listed(tried))]
+    Roots {
+        /// Which store.
+        place: String,
+        /// What each root said.
+        tried: Vec<(String, RootError)>,
+    },
+    /// A throw-away ring where a real one is wanted, or the reverse.
+    #[error("cannot open the ring in {place}: it {}", sort(*.development))]
+    Development {
+        /// Which store.
+        place: String,
+        /// What the ring is.
+        development: bool,
+    },
+    /// One store holds generations of two rings.
+    #[error("cannot open the ring in {place}: it holds generations of ring {one} and of ring {other}")]
+    TwoRings {
+        /// Which store.
+        place: String,
+        /// The ring of the newest generation.
+        one: RingId,
+        /// Another one.
+        other: RingId,
+    },
+}
+
+impl OpenError {
+    /// What to do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoRing(_) => "make one with `kekring init`, or restore a backup; never both on one cluster".into(),
+            Self::RingGone(_) => {
+                "put the ring's files back from the mirror or a backup; without them nothing it encrypted can be read".into()
+            }
+            Self::Store { why, .. } => store_hint(why).into(),
+            Self::Format { why, .. } => match why {
+                FormatError::Corrupt(_) | FormatError::Tampered(_) => {
+                    "put a good copy back from the mirror or a backup; the file was left as it is".into()
+                }
+                FormatError::Newer { .. } => "use the kekring version that wrote it, or a later one".into(),
+                FormatError::WrongKey => "check ring.roots: they belong to another ring".into(),
+            },
+            Self::Roots { tried, .. } if tried.is_empty() => {
+                "no configured root is of the kind of any slot; add the root that `init` used to ring.roots".into()
+            }
+            Self::Roots { tried, .. } if tried.iter().all(|(_, why)| *why == RootError::WrongRoot) => {
+                "wrong root: restore the root that this ring was made with, or add the recovery code as a passphrase root".into()
+            }
+            Self::Roots { .. } => "bring one of the roots back, or add the recovery code as a passphrase root".into(),
+            Self::Development { development: true, .. } => "use it with `--dev DIR`, for tests only; `kekring init` makes a real ring".into(),
+            Self::Development { .. } => "`--dev` is for throw-away rings; use --config for this one".into(),
+            Self::TwoRings { .. } => "move the files of the ring that does not belong here elsewhere; delete nothing".into(),
+        }
+    }
+
+    /// Refused for safety, as opposed to failed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Development { .. }
+                | Self::TwoRings { .. }
+                | Self::Store {
+                    why: StoreError::Denied(_),
+                    ..
+                }
+        )
+    }
+}
+
+/// Why a ring is not changed. The store is as it was, except after [`CommitError::Settle`].
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Something is undecided.
+    #[error("the ring is frozen: {0}")]
+    Frozen(String),
+    /// The transition itself is refused.
+    #[error(transparent)]
+    Refused(#[from] crate::keyring::lifecycle::Refusal),
+    /// Nothing was written.
+    #[error("cannot change the ring: {0}")]
+    Store(#[from] StoreError),
+    /// Written and durable, but not in every place; it is not used until it is.
+    #[error("generation {generation} is durable, and is not used yet: {why}")]
+    Settle {
+        /// The new generation.
+        generation: u64,
+        /// What failed.
+        why: StoreError,
+    },
+    /// No slot could be made.
+    #[error("cannot seal the ring key with {root}: {why}")]
+    Root {
+        /// Which root.
+        root: String,
+        /// Why.
+        why: RootError,
+    },
+    /// No randomness.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    /// No randomness, in the midst of sealing.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl CommitError {
+    /// What to do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Frozen(_) => "mend what it names; serving goes on meanwhile".into(),
+            Self::Store(StoreError::Conflict(_)) => {
+                "run the command again: it starts from the new state".into()
+            }
+            Self::Store(why) | Self::Settle { why, .. } => store_hint(why).into(),
+            Self::Root { .. } => "mend the root and run the command again; nothing was written".into(),
+            Self::Refused(_) => "see `kekring status`".into(),
+            Self::Randomness(_) | Self::Seal(_) => "the kernel must offer getrandom(2)".into(),
+        }
+    }
+
+    /// Refused for safety, as opposed to failed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Frozen(_) | Self::Refused(_) | Self::Store(StoreError::Denied(_))
+        )
+    }
+}
+
+fn store_hint(why: &StoreError) -> &'static str {
+    match why {
+        StoreError::Unavailable(_) => "check that the directory exists, is mounted and has space",
+        StoreError::Denied(_) => "mend owner and mode as it says",
+        StoreError::Corrupt(_) => "put a good copy back from the mirror or a backup; nothing was changed",
+        StoreError::Conflict(_) => "run the command again",
+    }
+}
+
+fn listed(tried: &[(String, RootError)]) -> String {
+    if tried.is_empty() {
+        return "none fits".to_owned();
+    }
+    let lines: Vec<String> = tried.iter().map(|(root, why)| format!("{root}: {why}")).collect();
+    lines.join("; ")
+}
+
+fn sort(development: bool) -> &'static str {
+    if development {
+        "is a development ring"
+    } else {
+        "is not a development ring"
+    }
+}

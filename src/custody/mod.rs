@@ -1,0 +1,92 @@
+//! Where roots and stores meet, and nowhere else: `open` is store → root → format, `commit` is format → store.
+//!
+//! `open` never writes. `commit` makes a generation durable, proves it, then writes the mirror and the mark; only then
+//! may the caller use it.
+
+mod commit;
+mod error;
+mod open;
+
+pub use error::{CommitError, OpenError};
+
+use std::sync::Arc;
+
+use crate::crypto::kdf::{self, Context};
+use crate::crypto::secret::Key32;
+use crate::format::generation::{Hash, Header};
+use crate::format::mark::Mark;
+use crate::keyring::ring::Ring;
+use crate::keyring::{Keyring, NotServing, RingId};
+use crate::root::RootKey;
+use crate::store::{RingStore, Stamp};
+
+const MACHINE_LABEL: &str = "kekring/v1/machine";
+
+/// A ring's store, the roots that may open it, and what the caller expects to find.
+pub struct Custody {
+    /// Where the generations lie.
+    pub store: Box<dyn RingStore>,
+    /// Tried in this order.
+    pub roots: Vec<Box<dyn RootKey>>,
+    /// The content of the machine id file, where there is one.
+    pub machine: Option<String>,
+    /// Whether a throw-away ring is wanted; the other sort is refused.
+    pub development: bool,
+    /// Names this process in the generations that it writes.
+    pub writer: [u8; 16],
+}
+
+/// An opened ring with everything that a commit or a server needs.
+pub struct Opened {
+    /// The content; joined where the store held two histories.
+    pub ring: Ring,
+    /// Kept by `serve`, so that a root is needed at start only.
+    pub ring_key: Arc<Key32>,
+    /// The stored generation that this came from.
+    pub head: Head,
+    /// What the node has reported, where a valid mark was found.
+    pub mark: Option<Mark>,
+    /// Why no key may be reported; Decrypt works all the same.
+    pub refusing: Option<NotServing>,
+    /// Why the ring must not be changed; serving goes on.
+    pub frozen: Option<String>,
+    /// True when `ring` is a join that is not stored yet.
+    pub joined: bool,
+    /// For people: status, log, doctor.
+    pub warnings: Vec<String>,
+    parents: Vec<Hash>,
+    stamp: Stamp,
+    prunable: Vec<String>,
+}
+
+/// The newest generation that opened.
+pub struct Head {
+    /// Its name in the store.
+    pub name: String,
+    /// Its identity.
+    pub hash: Hash,
+    /// Its clear part.
+    pub header: Header,
+    /// Its stored bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Opened {
+    /// The ring as it serves, or serves Decrypt alone.
+    pub fn keyring(&self) -> Keyring {
+        let keyring = Keyring::new(&self.ring);
+        match &self.refusing {
+            Some(reason) => keyring.refusing(reason.clone()),
+            None => keyring,
+        }
+    }
+}
+
+impl Custody {
+    /// The tag that binds a file ring to a machine: the machine id itself stays on the machine.
+    pub fn machine_tag(&self, ring: RingId) -> Option<[u8; 32]> {
+        let id = self.machine.as_deref()?.trim();
+        let context = Context::new(MACHINE_LABEL).with(&ring.0).with(id.as_bytes());
+        (!id.is_empty()).then(|| kdf::sha256(context.as_bytes()))
+    }
+}

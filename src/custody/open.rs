@@ -1,0 +1,366 @@
+//! Opening: find the newest generation that can be used, and notice everything that is odd about it.
+
+use std::sync::Arc;
+
+use super::{Custody, Head, OpenError, Opened};
+use crate::crypto::secret::Key32;
+use crate::format::FormatError;
+use crate::format::generation::{self, Hash, Stored, slot_context};
+use crate::format::mark::{self, Mark};
+use crate::keyring::join::{self, JoinError};
+use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::{NotServing, RingId};
+use crate::root::RootError;
+use crate::store::{KEPT, Loaded, StoreError};
+
+/// A copy whose clear part is sound.
+struct Candidate {
+    name: String,
+    place: String,
+    bytes: Vec<u8>,
+    stored: Stored,
+}
+
+/// A copy that opened.
+struct Version {
+    name: String,
+    bytes: Vec<u8>,
+    stored: Stored,
+    ring: Ring,
+    writable: bool,
+}
+
+impl Custody {
+    /// Opens the ring. `held` is the ring key of an earlier opening: while it fits, no root is asked.
+    pub fn open(&self, held: Option<&Arc<Key32>>, now: UnixTime) -> Result<Opened, OpenError> {
+        let place = self.store.describe();
+        let mut loaded = self.store.load().map_err(|why| OpenError::Store {
+            place: place.clone(),
+            why,
+        })?;
+        if loaded.copies.is_empty() {
+            return Err(match loaded.marks.as_slice() {
+                [] => OpenError::NoRing(place),
+                _ => OpenError::RingGone(place),
+            });
+        }
+        let (candidates, mut damage) = candidates(&mut loaded);
+        let Some(newest) = candidates.first() else {
+            return Err(damage.swap_remove(0).1);
+        };
+        let id = newest.stored.header.ring_id;
+        if let Some(other) = candidates
+            .iter()
+            .map(|it| it.stored.header.ring_id)
+            .find(|it| *it != id)
+        {
+            return Err(OpenError::TwoRings {
+                place,
+                one: id,
+                other,
+            });
+        }
+        let ring_key = match held {
+            Some(key) if newest.stored.open(key).is_ok() => Arc::clone(key),
+            _ => Arc::new(self.ring_key(&place, &candidates)?),
+        };
+        let (versions, unopened) = open_all(candidates, &ring_key);
+        damage.extend(unopened);
+        damage.sort_by_key(|(generation, _)| std::cmp::Reverse(*generation));
+        if versions.is_empty() {
+            return Err(damage.swap_remove(0).1);
+        }
+        let opened = assemble(versions, ring_key, &damage, loaded, now);
+        if opened.ring.development != self.development {
+            return Err(OpenError::Development {
+                place,
+                development: opened.ring.development,
+            });
+        }
+        Ok(self.bind_to_machine(opened))
+    }
+
+    /// Asks the roots in their order, each for the slots of its kind, newest generation first.
+    fn ring_key(&self, place: &str, candidates: &[Candidate]) -> Result<Key32, OpenError> {
+        let mut tried: Vec<(String, RootError)> = Vec::new();
+        for root in &self.roots {
+            // Slots outlive rotations: the same one stands in every generation and is tried once.
+            let mut seen = Vec::new();
+            for candidate in candidates {
+                let header = &candidate.stored.header;
+                let mut slots = header
+                    .slots
+                    .iter()
+                    .filter(|slot| slot.kind == i32::from(root.kind()));
+                let outcome = slots.try_for_each(|slot| {
+                    if seen.contains(&slot) {
+                        return Ok(());
+                    }
+                    seen.push(slot);
+                    let context = slot_context(header.ring_id, &slot.id, slot.kind);
+                    match root.open(&slot.sealed, &context) {
+                        Ok(key) => Err(Ok(key)),
+                        Err(RootError::WrongRoot) => {
+                            note(&mut tried, root.describe(), RootError::WrongRoot);
+                            Ok(())
+                        }
+                        Err(why) => Err(Err(why)),
+                    }
+                });
+                match outcome {
+                    Err(Ok(key)) => return Ok(key),
+                    // The root itself is in trouble: asking it again for an older generation does not help.
+                    Err(Err(why)) => {
+                        note(&mut tried, root.describe(), why);
+                        break;
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        Err(OpenError::Roots {
+            place: place.to_owned(),
+            tried,
+        })
+    }
+
+    /// Three file rings on three nodes would be three rings: on another machine a ring serves and is not changed.
+    fn bind_to_machine(&self, mut opened: Opened) -> Opened {
+        let Some(bound) = opened.ring.machine else {
+            return opened;
+        };
+        let reason = match self.machine_tag(opened.ring.id) {
+            Some(here) if here == bound => return opened,
+            Some(_) => "this file ring was made on another machine",
+            None => "this file ring is bound to a machine and this machine's id cannot be read",
+        };
+        opened.warnings.push(reason.to_owned());
+        opened.frozen.get_or_insert_with(|| reason.to_owned());
+        opened
+    }
+}
+
+fn note(tried: &mut Vec<(String, RootError)>, root: String, why: RootError) {
+    if !tried.iter().any(|known| known.0 == root && known.1 == why) {
+        tried.push((root, why));
+    }
+}
+
+type Damage = Vec<(u64, OpenError)>;
+
+/// Splits what was loaded into copies with a sound clear part and the errors of the rest.
+fn candidates(loaded: &mut Loaded) -> (Vec<Candidate>, Damage) {
+    let (mut candidates, mut damage) = (Vec::new(), Vec::new());
+    for copy in loaded.copies.drain(..) {
+        let number = copy
+            .name
+            .split('-')
+            .nth(1)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let place = copy.place;
+        match copy.bytes.map(|bytes| (generation::parse(&bytes), bytes)) {
+            Ok((Ok(stored), bytes)) => candidates.push(Candidate {
+                name: copy.name,
+                place,
+                bytes,
+                stored,
+            }),
+            Ok((Err(why), _)) => damage.push((number, OpenError::Format { place, why })),
+            Err(why) => damage.push((number, store_error(place, why))),
+        }
+    }
+    // The header decides, not the name.
+    candidates.sort_by_key(|it| std::cmp::Reverse((it.stored.header.generation, it.stored.hash)));
+    (candidates, damage)
+}
+
+fn store_error(place: String, why: StoreError) -> OpenError {
+    OpenError::Store { place, why }
+}
+
+fn open_all(candidates: Vec<Candidate>, key: &Key32) -> (Vec<Version>, Damage) {
+    let (mut versions, mut damage) = (Vec::<Version>::new(), Vec::new());
+    for candidate in candidates {
+        if versions
+            .iter()
+            .any(|known| known.stored.hash == candidate.stored.hash)
+        {
+            continue;
+        }
+        match candidate.stored.open(key) {
+            Ok(open) => versions.push(Version {
+                name: candidate.name,
+                bytes: candidate.bytes,
+                stored: candidate.stored,
+                ring: open.ring,
+                writable: open.writable,
+            }),
+            Err(why) => {
+                let number = candidate.stored.header.generation;
+                damage.push((
+                    number,
+                    OpenError::Format {
+                        place: candidate.place,
+                        why,
+                    },
+                ));
+            }
+        }
+    }
+    (versions, damage)
+}
+
+/// Puts the newest version, other histories, the mark and the damage together.
+fn assemble(
+    mut versions: Vec<Version>,
+    ring_key: Arc<Key32>,
+    damage: &Damage,
+    loaded: Loaded,
+    now: UnixTime,
+) -> Opened {
+    let older = versions.split_off(1);
+    let head = versions.swap_remove(0);
+    let generation = head.ring.generation;
+    let mut warnings = loaded.warnings;
+    warnings.extend(damage.iter().map(|(_, why)| why.to_string()));
+    let mut frozen = damage
+        .iter()
+        .find(|(number, _)| *number > generation)
+        .map(|(number, why)| format!("generation {number} cannot be used: {why}"));
+    if !head.writable {
+        let reason = "a newer kekring wrote this ring; this one serves it and never writes it";
+        warnings.push(reason.into());
+        frozen.get_or_insert_with(|| reason.into());
+    }
+    let marks = marks(&loaded.marks, &ring_key, &mut warnings);
+    let mark = marks
+        .iter()
+        .max_by_key(|mark| (mark.reported.sequence(), mark.generation))
+        .cloned();
+    let mut opened = Opened {
+        ring: head.ring,
+        ring_key,
+        parents: vec![head.stored.hash],
+        prunable: older
+            .iter()
+            .skip(KEPT - 2)
+            .map(|version| version.name.clone())
+            .collect(),
+        head: Head {
+            name: head.name,
+            hash: head.stored.hash,
+            header: head.stored.header,
+            bytes: head.bytes,
+        },
+        stamp: loaded.stamp,
+        mark: None,
+        refusing: None,
+        frozen,
+        joined: false,
+        warnings,
+    };
+    for version in &older {
+        join_history(&mut opened, version, &marks, now);
+    }
+    if let Some(mark) = mark {
+        apply_mark(&mut opened, mark);
+    }
+    opened
+}
+
+fn marks(stored: &[Vec<u8>], ring_key: &Key32, warnings: &mut Vec<String>) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    for bytes in stored {
+        match mark::decode(bytes, ring_key) {
+            Ok(mark) => marks.push(mark),
+            Err(FormatError::Tampered(why)) => {
+                warnings.push(format!("the mark is another ring's or was tampered with: {why}"));
+            }
+            Err(why) => warnings.push(format!("the mark cannot be used: {why}")),
+        }
+    }
+    if stored.is_empty() {
+        warnings
+            .push("the mark is missing: an older ring put in this one's place would not be noticed".into());
+    }
+    marks
+}
+
+/// An older generation that the newest does not cover is another history: a restored backup, a copied directory.
+fn join_history(opened: &mut Opened, other: &Version, marks: &[Mark], now: UnixTime) {
+    if join::covers(&opened.ring, &other.ring) {
+        return;
+    }
+    let reported: Vec<_> = marks.iter().map(|mark| mark.reported.clone()).collect();
+    let joined = Key32::generate()
+        .map_err(|why| why.to_string())
+        .and_then(|fresh| {
+            join::join(&opened.ring, &other.ring, &reported, fresh, now)
+                .map_err(|why: JoinError| why.to_string())
+        });
+    match joined {
+        Ok(ring) => {
+            opened.warnings.push(format!(
+                "two histories of the ring were joined: generation {} ({}) does not descend from generation {}",
+                opened.head.header.generation, opened.head.name, other.name
+            ));
+            // Counted once, however many histories are joined.
+            let generation = opened.head.header.generation.saturating_add(1);
+            opened.ring = Ring { generation, ..ring };
+            opened.joined = true;
+            opened.parents.push(other.stored.hash);
+            opened.parents.sort_unstable();
+            opened.prunable.retain(|name| *name != other.name);
+        }
+        Err(why) => {
+            let reason = format!(
+                "two histories of the ring cannot be joined: {} and {}: {why}",
+                opened.head.name, other.name
+            );
+            opened.warnings.push(reason.clone());
+            opened.frozen.get_or_insert(reason);
+        }
+    }
+}
+
+/// An older ring never reports a lower sequence and never lifts a suspension or a destruction.
+fn apply_mark(opened: &mut Opened, mark: Mark) {
+    let id: RingId = opened.ring.id;
+    if mark.ring_id != id {
+        opened.refusing = Some(NotServing::OtherRing {
+            found: id,
+            expected: mark.ring_id,
+        });
+        opened
+            .frozen
+            .get_or_insert_with(|| "the mark names another ring".into());
+        return;
+    }
+    if mark.generation > opened.head.header.generation {
+        let reason = format!(
+            "this node has used generation {}, and the newest that can be used is {}",
+            mark.generation, opened.head.header.generation
+        );
+        opened.warnings.push(reason.clone());
+        opened.frozen.get_or_insert(reason);
+        for key in &mut opened.ring.keys {
+            key.suspended |= mark.suspended.contains(&key.id);
+        }
+        opened.ring.keys.retain(|key| !mark.destroyed.contains(&key.id));
+    }
+    if let Some(active) = opened.ring.active().map(|key| key.id.clone())
+        && active.sequence() < mark.reported.sequence()
+    {
+        opened.refusing = Some(NotServing::BelowMark {
+            active,
+            reported: mark.reported.clone(),
+        });
+    }
+    opened.mark = Some(mark);
+}
+
+/// The parents of a new generation, as the format wants them.
+pub(super) fn parents(opened: &Opened) -> Vec<Hash> {
+    opened.parents.clone()
+}

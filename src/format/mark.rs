@@ -1,0 +1,121 @@
+//! The mark: what this node has reported, so that an older copy of the ring can never make it say less.
+//!
+//! It lies beside the ring and in the mirror, is written after its generation is durable and before it is used, and
+//! carries a MAC under a key derived from the ring key: nobody who lacks the ring key can raise or lower it.
+
+use prost::Message;
+
+use super::generation::Hash;
+use super::{FormatError, decode_canonical, exactly};
+use crate::crypto::kdf::{self, Context};
+use crate::crypto::secret::Key32;
+use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::{KeyId, RingId};
+use crate::proto::ring as wire;
+
+const LABEL: &str = "kekring/v1/mark";
+const VERSION: u32 = 1;
+
+/// What a node has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The ring's name.
+    pub ring_id: RingId,
+    /// The newest generation it has used.
+    pub generation: u64,
+    /// That generation's identity.
+    pub hash: Hash,
+    /// The highest key it has reported.
+    pub reported: KeyId,
+    /// Keys that were suspended, ascending.
+    pub suspended: Vec<KeyId>,
+    /// Keys that were destroyed, ascending.
+    pub destroyed: Vec<KeyId>,
+    /// When it first saw `reported`.
+    pub seen: UnixTime,
+}
+
+impl Mark {
+    /// The mark of a node that uses `ring`, stored as `hash`; `None` for a ring without an active key.
+    pub fn of(ring: &Ring, hash: Hash, seen: UnixTime) -> Option<Self> {
+        let suspended = ring.keys.iter().filter(|key| key.suspended);
+        Some(Self {
+            ring_id: ring.id,
+            generation: ring.generation,
+            hash,
+            reported: ring.active()?.id.clone(),
+            suspended: suspended.map(|key| key.id.clone()).collect(),
+            destroyed: ring.tombstones.iter().map(|tomb| tomb.id.clone()).collect(),
+            seen,
+        })
+    }
+
+    /// The stored bytes.
+    pub fn encode(&self, ring_key: &Key32) -> Vec<u8> {
+        let mut message = wire::Mark {
+            version: VERSION,
+            ring_id: self.ring_id.0.to_vec(),
+            generation: self.generation,
+            hash: self.hash.to_vec(),
+            sequence: self.reported.sequence(),
+            key_id: self.reported.as_str().to_owned(),
+            suspended: names(&self.suspended),
+            destroyed: names(&self.destroyed),
+            seen: self.seen.0,
+            mac: Vec::new(),
+        };
+        message.mac = kdf::mac(&mac_key(ring_key, self.ring_id), &message.encode_to_vec()).to_vec();
+        message.encode_to_vec()
+    }
+}
+
+/// Checks the fields and the MAC. The ring id comes back also from a mark of another ring, which has another MAC key:
+/// the caller compares it first.
+pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
+    let mut message: wire::Mark = decode_canonical("mark", bytes)?;
+    let ring_id = RingId(exactly("mark ring id", &message.ring_id)?);
+    let mac = std::mem::take(&mut message.mac);
+    if !kdf::verify_mac(&mac_key(ring_key, ring_id), &message.encode_to_vec(), &mac) {
+        return Err(FormatError::Tampered("the mark's MAC does not match".into()));
+    }
+    if message.version != VERSION {
+        return Err(FormatError::Newer {
+            version: message.version,
+            min_reader: message.version,
+        });
+    }
+    let reported: KeyId = name(&message.key_id)?;
+    if reported.sequence() != message.sequence || message.generation == 0 {
+        return Err(FormatError::corrupt("the mark contradicts itself"));
+    }
+    Ok(Mark {
+        ring_id,
+        generation: message.generation,
+        hash: exactly("mark hash", &message.hash)?,
+        reported,
+        suspended: message
+            .suspended
+            .iter()
+            .map(|id| name(id))
+            .collect::<Result<_, _>>()?,
+        destroyed: message
+            .destroyed
+            .iter()
+            .map(|id| name(id))
+            .collect::<Result<_, _>>()?,
+        seen: UnixTime(message.seen),
+    })
+}
+
+fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
+    kdf::derive_key(ring_key, &ring.0, &Context::new(LABEL))
+}
+
+fn names(ids: &[KeyId]) -> Vec<String> {
+    ids.iter().map(|id| id.as_str().to_owned()).collect()
+}
+
+fn name(text: &str) -> Result<KeyId, FormatError> {
+    text.parse()
+        .map_err(|_| FormatError::corrupt("the mark has a malformed key id"))
+}

@@ -1,0 +1,96 @@
+//! The stored bytes, normative: a wrapped seed, a generation of the ring, the mark. Encode, and decode strictly.
+//!
+//! prost parses; this module then refuses what prost lets pass. Decoding and encoding again must give the same bytes, so
+//! an unknown field, a field given twice, a default written out or a varint spelled long is noticed. An absent field
+//! decodes to empty or zero, and every field is checked. An enum of 0 is invalid.
+//!
+//! *What a new field touches:* `proto/ring.proto`, the struct and its two conversions in one file here, a vector in
+//! `tests/vectors`. An older binary then sees bytes that it cannot reproduce, serves them and never writes over them; a
+//! field that it must not ignore raises `min_reader` instead.
+
+pub mod generation;
+pub mod mark;
+pub mod wrapped_seed;
+
+mod body;
+
+use prost::Message;
+
+/// Why stored bytes are not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Damaged: cut, bent, or never what it should be. Use another copy.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+    /// Written by a newer version in a way this one must not read.
+    #[error("newer format: format version {version} needs a reader of version {min_reader} or later")]
+    Newer {
+        /// The writer's format version.
+        version: u32,
+        /// The oldest version that may read it.
+        min_reader: u32,
+    },
+    /// Sound as stored, and the key is another one.
+    #[error("wrong root: sealed under another ring key")]
+    WrongKey,
+    /// Sound as stored, the key fits, and the content is not what was sealed.
+    #[error("tampered: {0}")]
+    Tampered(String),
+}
+
+impl FormatError {
+    fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+}
+
+/// Parses, and tells whether encoding gives the same bytes again.
+fn decode<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<(M, bool), FormatError> {
+    let message = M::decode(bytes).map_err(|why| FormatError::corrupt(format!("{what}: {why}")))?;
+    let again = zeroize::Zeroizing::new(message.encode_to_vec());
+    let same = again.as_slice() == bytes;
+    Ok((message, same))
+}
+
+/// A field of exactly `N` bytes.
+fn exactly<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N], FormatError> {
+    bytes
+        .try_into()
+        .map_err(|_| FormatError::corrupt(format!("{what} is {} bytes instead of {N}", bytes.len())))
+}
+
+impl From<crate::crypto::aead::Sealed> for crate::proto::ring::Sealed {
+    fn from(sealed: crate::crypto::aead::Sealed) -> Self {
+        Self {
+            salt: sealed.salt.to_vec(),
+            nonce: sealed.nonce.to_vec(),
+            commitment: sealed.commitment.to_vec(),
+            ciphertext: sealed.ciphertext,
+        }
+    }
+}
+
+/// Checks the sizes of a sealed message's fields.
+pub fn sealed(
+    what: &str,
+    message: Option<&crate::proto::ring::Sealed>,
+) -> Result<crate::crypto::aead::Sealed, FormatError> {
+    let message = message.ok_or_else(|| FormatError::corrupt(format!("{what} is absent")))?;
+    if message.ciphertext.len() < crate::crypto::aead::TAG_LEN {
+        return Err(FormatError::corrupt(format!("{what} is shorter than a tag")));
+    }
+    Ok(crate::crypto::aead::Sealed {
+        salt: exactly(&format!("{what} salt"), &message.salt)?,
+        nonce: exactly(&format!("{what} nonce"), &message.nonce)?,
+        commitment: exactly(&format!("{what} commitment"), &message.commitment)?,
+        ciphertext: message.ciphertext.clone(),
+    })
+}
+
+/// Parses a message that must be canonical, for roots' own slot bytes.
+pub fn decode_canonical<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<M, FormatError> {
+    match decode(what, bytes)? {
+        (message, true) => Ok(message),
+        _ => Err(FormatError::corrupt(format!("{what} is not canonical"))),
+    }
+}

@@ -1,0 +1,153 @@
+//! Joining two histories of one ring: a restored backup, a copied directory, a VM rolled back. No key is ever lost.
+
+use super::lifecycle::{self, Refusal};
+use super::names::{KeyId, RingId};
+use super::ring::{Key, KeyState, Ring, UnixTime};
+use crate::crypto::secret::Key32;
+
+/// Why two histories cannot be joined. Nothing is decided by guessing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// Two rings, not two histories of one.
+    #[error("ring {0} and ring {1} are two rings")]
+    OtherRing(RingId, RingId),
+    /// The one thing that must never happen.
+    #[error("key {0} has two different values")]
+    TwoKeysOneName(KeyId),
+    /// A node has reported a key that neither side holds.
+    #[error("key {0} was in use and is in neither history")]
+    Missing(KeyId),
+    /// One history is a throw-away ring.
+    #[error("one history is a development ring")]
+    Development,
+    /// No next key could be made.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// True when `newer` already says everything that `older` says, so that no join is needed.
+pub fn covers(newer: &Ring, older: &Ring) -> bool {
+    let dead = |id: &KeyId| newer.tombstones.iter().any(|tomb| tomb.id == *id);
+    newer.id == older.id
+        && older.tombstones.iter().all(|tomb| dead(&tomb.id))
+        && older.keys.iter().all(|key| {
+            dead(&key.id)
+                || newer
+                    .key(&key.id)
+                    .is_some_and(|ours| same_bytes(ours, key) && ours.changed >= key.changed)
+        })
+}
+
+/// The union of both: every key, every tombstone, for each key the state that was set later. Active becomes the highest
+/// key that was ever active in either history or in `reported`; `fresh` becomes the next key if neither side has one
+/// that is newer.
+pub fn join(
+    one: &Ring,
+    other: &Ring,
+    reported: &[KeyId],
+    fresh: Key32,
+    now: UnixTime,
+) -> Result<Ring, JoinError> {
+    if one.id != other.id {
+        return Err(JoinError::OtherRing(one.id, other.id));
+    }
+    if one.development != other.development {
+        return Err(JoinError::Development);
+    }
+    let newer = if one.generation >= other.generation {
+        one
+    } else {
+        other
+    };
+    let mut joined = lifecycle::successor(newer)?;
+    joined.tombstones = one.tombstones.clone();
+    for tomb in &other.tombstones {
+        if !joined.tombstones.iter().any(|known| known.id == tomb.id) {
+            joined.tombstones.push(tomb.clone());
+        }
+    }
+    joined.tombstones.sort_by(|a, b| a.id.cmp(&b.id));
+    joined.keys = union(one, other)?;
+    let tombstones = &joined.tombstones;
+    joined
+        .keys
+        .retain(|key| !tombstones.iter().any(|tomb| tomb.id == key.id));
+    settle(&mut joined, reported, fresh, now)?;
+    Ok(joined)
+}
+
+fn union(one: &Ring, other: &Ring) -> Result<Vec<Key>, JoinError> {
+    let mut keys = one.keys.clone();
+    for theirs in &other.keys {
+        match keys.iter_mut().find(|ours| ours.id == theirs.id) {
+            None => keys.push(theirs.clone()),
+            Some(ours) if !same_bytes(ours, theirs) => {
+                return Err(JoinError::TwoKeysOneName(theirs.id.clone()));
+            }
+            Some(ours) => merge(ours, theirs),
+        }
+    }
+    keys.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(keys)
+}
+
+/// The later change wins; of two made in the same generation, the one further along, and suspension.
+fn merge(ours: &mut Key, theirs: &Key) {
+    let rank = |key: &Key| (key.changed, key.state, key.suspended);
+    let suspended = ours.changed == theirs.changed && (ours.suspended || theirs.suspended);
+    let activated = ours.activated.or(theirs.activated);
+    let deactivated = ours.deactivated.or(theirs.deactivated);
+    if rank(theirs) > rank(ours) {
+        *ours = theirs.clone();
+    }
+    ours.suspended |= suspended;
+    ours.activated = activated;
+    ours.deactivated = deactivated;
+}
+
+/// One active key, the highest ever in use; one next key above it; the rest deactivated.
+fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> Result<(), JoinError> {
+    let used = ring.keys.iter().filter(|key| key.activated.is_some());
+    let active = used
+        .map(|key| &key.id)
+        .chain(reported)
+        .filter(|id| !ring.tombstones.iter().any(|tomb| tomb.id == **id))
+        .max()
+        .cloned()
+        .ok_or(Refusal::Incomplete)?;
+    if ring.key(&active).is_none() {
+        return Err(JoinError::Missing(active));
+    }
+    let next = ring
+        .keys
+        .iter()
+        .filter(|key| key.state == KeyState::PreActive && key.id.sequence() > active.sequence())
+        .map(|key| key.id.clone())
+        .max();
+    let generation = ring.generation;
+    for key in &mut ring.keys {
+        if key.id == active {
+            if key.state != KeyState::Active {
+                key.state = KeyState::Active;
+                key.changed = generation;
+                key.activated = key.activated.or(Some(now));
+            }
+        } else if Some(&key.id) != next.as_ref() && key.state != KeyState::Deactivated {
+            lifecycle::deactivate(key, generation, now);
+        }
+    }
+    if next.is_none() {
+        lifecycle::prepare(ring, fresh, now)?;
+        ring.keys.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    ring.proposal = ring
+        .proposal
+        .take()
+        .filter(|it| Some(&it.key_id) == next.as_ref());
+    Ok(())
+}
+
+fn same_bytes(one: &Key, other: &Key) -> bool {
+    use subtle::ConstantTimeEq;
+    bool::from(one.material.expose().ct_eq(other.material.expose()))
+}

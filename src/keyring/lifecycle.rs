@@ -1,0 +1,127 @@
+//! Pure transitions from one generation to the next. Time and key bytes come in as arguments; a refusal says why.
+//!
+//! A rotation activates the key that was prepared a period ago and prepares the next, so every copy of the ring holds a
+//! key long before anything is encrypted under it. *Why not prepare and activate at once?* A node or a backup that
+//! missed the last minute would then lack the key that protects the newest objects.
+
+use std::sync::Arc;
+
+use super::names::{KeyId, RingId};
+use super::ring::{Activate, Key, KeyState, Proposal, Ring, UnixTime};
+use crate::crypto::secret::Key32;
+
+/// Why a transition does not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// One proposal at a time.
+    #[error("a rotation to {0} is already in flight")]
+    InFlight(KeyId),
+    /// The next key must be able to encrypt.
+    #[error("the next key {0} is suspended")]
+    NextSuspended(KeyId),
+    /// Sequences and generations are 64 bits and never wrap.
+    #[error("the ring has used up its sequence numbers")]
+    Exhausted,
+    /// The ring breaks its own rules; it was never checked.
+    #[error("the ring has no active or no pre-active key")]
+    Incomplete,
+}
+
+/// Generation 1: one active key and its successor.
+pub fn create(id: RingId, first: Key32, next: Key32, now: UnixTime) -> Ring {
+    let mut active = new_key(id, 1, first, 1, now);
+    active.state = KeyState::Active;
+    active.activated = Some(now);
+    Ring {
+        id,
+        generation: 1,
+        keys: vec![active, new_key(id, 2, next, 1, now)],
+        tombstones: Vec::new(),
+        proposal: None,
+        machine: None,
+        development: false,
+    }
+}
+
+/// Activates the pre-active key and prepares `next`. Ends the proposal in flight, if there is one.
+pub fn activate(ring: &Ring, next: Key32, now: UnixTime) -> Result<Ring, Refusal> {
+    let waiting = ring.pre_active().ok_or(Refusal::Incomplete)?;
+    if waiting.suspended {
+        return Err(Refusal::NextSuspended(waiting.id.clone()));
+    }
+    let mut after = successor(ring)?;
+    let generation = after.generation;
+    for key in &mut after.keys {
+        match key.state {
+            KeyState::Active => deactivate(key, generation, now),
+            KeyState::PreActive => {
+                key.state = KeyState::Active;
+                key.changed = generation;
+                key.activated = Some(now);
+            }
+            KeyState::Deactivated => {}
+        }
+    }
+    after.proposal = None;
+    prepare(&mut after, next, now)?;
+    Ok(after)
+}
+
+/// Proposes to activate a key that nobody has seen yet: `fresh` takes the pre-active key's place, which is deactivated
+/// unused. For a compromise (`Auto`), or by hand (`Manual`).
+pub fn propose_fresh(
+    ring: &Ring,
+    fresh: Key32,
+    id: [u8; 16],
+    activate: Activate,
+    now: UnixTime,
+) -> Result<Ring, Refusal> {
+    if let Some(proposal) = &ring.proposal {
+        return Err(Refusal::InFlight(proposal.key_id.clone()));
+    }
+    let mut after = successor(ring)?;
+    let generation = after.generation;
+    for key in &mut after.keys {
+        if key.state == KeyState::PreActive {
+            deactivate(key, generation, now);
+        }
+    }
+    let key_id = prepare(&mut after, fresh, now)?;
+    after.proposal = Some(Proposal { id, activate, key_id });
+    Ok(after)
+}
+
+/// The same content as the next generation: for a change that lies outside the keys.
+pub fn successor(ring: &Ring) -> Result<Ring, Refusal> {
+    let mut after = ring.clone();
+    after.generation = ring.generation.checked_add(1).ok_or(Refusal::Exhausted)?;
+    Ok(after)
+}
+
+/// Adds a pre-active key with the next sequence.
+pub(super) fn prepare(ring: &mut Ring, material: Key32, now: UnixTime) -> Result<KeyId, Refusal> {
+    let sequence = ring.highest_sequence().checked_add(1).ok_or(Refusal::Exhausted)?;
+    let key = new_key(ring.id, sequence, material, ring.generation, now);
+    let id = key.id.clone();
+    ring.keys.push(key);
+    Ok(id)
+}
+
+pub(super) fn deactivate(key: &mut Key, generation: u64, now: UnixTime) {
+    key.state = KeyState::Deactivated;
+    key.changed = generation;
+    key.deactivated = Some(now);
+}
+
+fn new_key(ring: RingId, sequence: u64, material: Key32, generation: u64, now: UnixTime) -> Key {
+    Key {
+        id: KeyId::derive(ring, sequence, &material),
+        material: Arc::new(material),
+        state: KeyState::PreActive,
+        suspended: false,
+        changed: generation,
+        created: now,
+        activated: None,
+        deactivated: None,
+    }
+}

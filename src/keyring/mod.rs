@@ -1,0 +1,210 @@
+//! The ring as it serves: an immutable map from key id to key, one of them active. Encrypt, decrypt and status are plain
+//! functions of it: no lock, no clock, no I/O.
+
+pub mod join;
+pub mod lifecycle;
+pub mod live;
+mod names;
+pub mod ring;
+pub mod schedule;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use names::{KeyId, MalformedKeyId, RingId};
+use ring::{KeyState, Ring};
+
+use crate::crypto::secret::{Key32, SecretBytes};
+use crate::format::wrapped_seed;
+
+/// Most bytes that Encrypt takes. kube-apiserver sends 32; the format could hold 914.
+pub const MAX_PLAINTEXT: usize = 512;
+
+/// Why no key is reported. Each of these, and nothing else, makes Status a gRPC error: kube-apiserver goes on writing
+/// under a mere `healthz` other than "ok" (kubernetes#138950).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotServing {
+    /// Nothing is loaded: the ring or its root could not be opened.
+    #[error("no active key in memory: {0}")]
+    NoActiveKey(String),
+    /// The active key is suspended.
+    #[error("the active key {0} is suspended")]
+    ActiveSuspended(KeyId),
+    /// A seed sealed under the active key did not open.
+    #[error("the self-test of the active key {0} failed")]
+    SelfTest(KeyId),
+    /// The ring is older than what this node has already reported.
+    #[error(
+        "the ring is below its mark: it would report {active}, and this node has already reported {reported}"
+    )]
+    BelowMark {
+        /// What the ring would report.
+        active: KeyId,
+        /// What the mark says.
+        reported: KeyId,
+    },
+    /// The ring is not the one that the mark or the configuration names.
+    #[error("ring {found} is not the expected ring {expected}")]
+    OtherRing {
+        /// Whose ring was found.
+        found: RingId,
+        /// Whose ring was expected.
+        expected: RingId,
+    },
+}
+
+/// Why Encrypt fails.
+#[derive(Debug, thiserror::Error)]
+pub enum EncryptError {
+    /// There is no key to encrypt under.
+    #[error("{0}")]
+    NotServing(NotServing),
+    /// Empty, or over [`MAX_PLAINTEXT`].
+    #[error("plaintext is {0} bytes, 1 to {MAX_PLAINTEXT} are accepted")]
+    Length(usize),
+    /// No randomness from the kernel.
+    #[error("{0}")]
+    Seal(#[from] crate::crypto::aead::SealError),
+}
+
+/// Why Decrypt fails.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecryptError {
+    /// The key_id is no name of ours.
+    #[error("the key_id is malformed")]
+    MalformedKeyId,
+    /// A well-formed name of no key in this ring.
+    #[error("key {0} is not in the ring")]
+    UnknownKey(KeyId),
+    /// The operator has suspended it.
+    #[error("key {0} is suspended; `kekring keys resume` lifts that")]
+    Suspended(KeyId),
+    /// One text for every cryptographic failure: which check failed tells an attacker nothing.
+    #[error("the ciphertext does not decrypt under this key_id")]
+    Ciphertext,
+}
+
+struct Entry {
+    material: Arc<Key32>,
+    state: KeyState,
+    suspended: bool,
+}
+
+/// A ring ready to serve, or the reason why there is none.
+pub struct Keyring {
+    id: RingId,
+    generation: u64,
+    keys: BTreeMap<String, (KeyId, Entry)>,
+    active: Result<KeyId, NotServing>,
+}
+
+impl Keyring {
+    /// A keyring without keys, that says why.
+    pub fn absent(reason: impl Into<String>) -> Self {
+        Self {
+            id: RingId([0; 16]),
+            generation: 0,
+            keys: BTreeMap::new(),
+            active: Err(NotServing::NoActiveKey(reason.into())),
+        }
+    }
+
+    /// Takes a checked ring into service after a seal-and-open test of its active key.
+    pub fn new(ring: &Ring) -> Self {
+        let entry = |key: &ring::Key| Entry {
+            material: Arc::clone(&key.material),
+            state: key.state,
+            suspended: key.suspended,
+        };
+        let mut keyring = Self {
+            id: ring.id,
+            generation: ring.generation,
+            keys: ring
+                .keys
+                .iter()
+                .map(|key| (key.id.as_str().to_owned(), (key.id.clone(), entry(key))))
+                .collect(),
+            active: Err(NotServing::NoActiveKey("the ring has none".into())),
+        };
+        if let Some(active) = ring.active() {
+            keyring.active = keyring.tested(active);
+        }
+        keyring
+    }
+
+    /// The same keys for Decrypt, and no key to report.
+    #[must_use]
+    pub fn refusing(mut self, reason: NotServing) -> Self {
+        self.active = Err(reason);
+        self
+    }
+
+    /// The ring's name.
+    pub fn id(&self) -> RingId {
+        self.id
+    }
+
+    /// The generation it was loaded from; 0 when nothing is loaded.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The key that Status reports and Encrypt uses.
+    pub fn status(&self) -> Result<&KeyId, &NotServing> {
+        self.active.as_ref()
+    }
+
+    /// True when a key of that name can decrypt here.
+    pub fn holds(&self, id: &KeyId) -> bool {
+        self.keys.contains_key(id.as_str())
+    }
+
+    /// Wraps a seed: under `reported`, the key that this caller was last told, while that is active or just
+    /// deactivated; else under the active key. Status and Encrypt so never disagree to one caller.
+    pub fn encrypt(
+        &self,
+        reported: Option<&KeyId>,
+        plaintext: &[u8],
+    ) -> Result<(Vec<u8>, KeyId), EncryptError> {
+        if plaintext.is_empty() || plaintext.len() > MAX_PLAINTEXT {
+            return Err(EncryptError::Length(plaintext.len()));
+        }
+        let active = match &self.active {
+            Ok(active) => active,
+            Err(reason) => return Err(EncryptError::NotServing(reason.clone())),
+        };
+        let usable = |entry: &Entry| entry.state != KeyState::PreActive && !entry.suspended;
+        let (id, entry) = reported
+            .and_then(|id| self.keys.get(id.as_str()))
+            .filter(|(_, entry)| usable(entry))
+            .or_else(|| self.keys.get(active.as_str()))
+            .ok_or_else(|| EncryptError::NotServing(NotServing::NoActiveKey("the ring has none".into())))?;
+        let bytes = wrapped_seed::wrap(self.id, id, &entry.material, plaintext)?;
+        Ok((bytes, id.clone()))
+    }
+
+    /// Unwraps a seed under the key of that name.
+    pub fn decrypt(&self, key_id: &str, ciphertext: &[u8]) -> Result<SecretBytes, DecryptError> {
+        let Some((id, entry)) = self.keys.get(key_id) else {
+            let id: KeyId = key_id.parse().map_err(|_| DecryptError::MalformedKeyId)?;
+            return Err(DecryptError::UnknownKey(id));
+        };
+        if entry.suspended {
+            return Err(DecryptError::Suspended(id.clone()));
+        }
+        wrapped_seed::unwrap(self.id, id, &entry.material, ciphertext).map_err(|_| DecryptError::Ciphertext)
+    }
+
+    fn tested(&self, active: &ring::Key) -> Result<KeyId, NotServing> {
+        if active.suspended {
+            return Err(NotServing::ActiveSuspended(active.id.clone()));
+        }
+        let probe = active.id.fingerprint();
+        wrapped_seed::wrap(self.id, &active.id, &active.material, probe)
+            .ok()
+            .and_then(|sealed| self.decrypt(active.id.as_str(), &sealed).ok())
+            .filter(|opened| opened.expose() == probe)
+            .map(|_| active.id.clone())
+            .ok_or_else(|| NotServing::SelfTest(active.id.clone()))
+    }
+}

@@ -1,0 +1,230 @@
+//! What a generation holds: the keys, their states, the rotation in flight. A value that [`Ring::check`] has passed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::names::{KeyId, RingId};
+use crate::crypto::secret::Key32;
+
+/// A point in time, in whole seconds of Unix time. Times are advice: order comes from generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// Seconds from `earlier` to here, or 0 when that is not in the past.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// States of NIST SP 800-57 part 1 §7 that a key with bytes can have; suspension is a flag beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyState {
+    /// The next key: decrypts, does not encrypt.
+    PreActive,
+    /// Encrypts and decrypts; exactly one.
+    Active,
+    /// An older key: decrypts.
+    Deactivated,
+}
+
+/// A key-encryption key and its story.
+#[derive(Clone)]
+pub struct Key {
+    /// Its public name, which holds its sequence.
+    pub id: KeyId,
+    /// Its bytes, shared between the rings of successive generations.
+    pub material: Arc<Key32>,
+    /// Where it stands.
+    pub state: KeyState,
+    /// Neither encrypts nor decrypts until it is resumed.
+    pub suspended: bool,
+    /// The generation that last set `state` or `suspended`.
+    pub changed: u64,
+    /// When it was made.
+    pub created: UnixTime,
+    /// When it became active.
+    pub activated: Option<UnixTime>,
+    /// When a newer key became active.
+    pub deactivated: Option<UnixTime>,
+}
+
+impl Key {
+    /// The state's name for people and JSON: SP 800-57's word, with suspension before the rest.
+    pub fn state_name(&self) -> &'static str {
+        match self.state {
+            _ if self.suspended => "suspended",
+            KeyState::PreActive => "pre-active",
+            KeyState::Active => "active",
+            KeyState::Deactivated => "deactivated",
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} changed in {}", self.id, self.state_name(), self.changed)
+    }
+}
+
+/// A destroyed key; kept for ever, so that it never comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Its name.
+    pub id: KeyId,
+    /// When it was destroyed.
+    pub destroyed: UnixTime,
+}
+
+/// Who activates the key of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activate {
+    /// Any node that sees every acknowledgement.
+    Auto,
+    /// An operator, by `rotate --activate`.
+    Manual,
+}
+
+/// A rotation in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Names this proposal, so that a repeated write is known.
+    pub id: [u8; 16],
+    /// Who finishes it.
+    pub activate: Activate,
+    /// The pre-active key that it will activate.
+    pub key_id: KeyId,
+}
+
+/// The content of one generation.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    /// The ring's name.
+    pub id: RingId,
+    /// Counts the changes, from 1.
+    pub generation: u64,
+    /// Ascending by id, which is by sequence.
+    pub keys: Vec<Key>,
+    /// Ascending by id.
+    pub tombstones: Vec<Tombstone>,
+    /// The rotation in flight.
+    pub proposal: Option<Proposal>,
+    /// The machine that a file ring belongs to.
+    pub machine: Option<[u8; 32]>,
+    /// A throw-away ring of `serve --dev`.
+    pub development: bool,
+}
+
+/// A rule that every ring keeps, broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenRule {
+    #[allow(missing_docs)]
+    #[error("generation 0 does not exist")]
+    NoGeneration,
+    #[allow(missing_docs)]
+    #[error("{0} active keys, exactly 1 is needed")]
+    ActiveKeys(usize),
+    #[allow(missing_docs)]
+    #[error("{0} pre-active keys, exactly 1 is needed")]
+    PreActiveKeys(usize),
+    #[allow(missing_docs)]
+    #[error("keys or tombstones are not in ascending order, or one stands twice, at {0}")]
+    Order(KeyId),
+    #[allow(missing_docs)]
+    #[error("key {stored} is named {derived} by its bytes")]
+    Name { stored: KeyId, derived: KeyId },
+    #[allow(missing_docs)]
+    #[error("pre-active key {next} is not newer than active key {active}")]
+    NextIsOlder { next: KeyId, active: KeyId },
+    #[allow(missing_docs)]
+    #[error("key {0} is destroyed and yet has bytes")]
+    Undead(KeyId),
+    #[allow(missing_docs)]
+    #[error("the proposal is for {0}, which is not the pre-active key")]
+    ProposalKey(KeyId),
+    #[allow(missing_docs)]
+    #[error("key {0} changed in a generation yet to come")]
+    Future(KeyId),
+}
+
+impl Ring {
+    /// The key that encrypts. A checked ring has one.
+    pub fn active(&self) -> Option<&Key> {
+        self.in_state(KeyState::Active)
+    }
+
+    /// The next key. A checked ring has one.
+    pub fn pre_active(&self) -> Option<&Key> {
+        self.in_state(KeyState::PreActive)
+    }
+
+    /// The key of that name.
+    pub fn key(&self, id: &KeyId) -> Option<&Key> {
+        self.keys.iter().find(|key| key.id == *id)
+    }
+
+    /// The highest sequence that was ever given out, destroyed keys included.
+    pub fn highest_sequence(&self) -> u64 {
+        let keys = self.keys.iter().map(|key| key.id.sequence());
+        let destroyed = self.tombstones.iter().map(|tomb| tomb.id.sequence());
+        keys.chain(destroyed).max().unwrap_or(0)
+    }
+
+    /// Checks every rule; each key's name is derived anew from its bytes.
+    pub fn check(&self) -> Result<(), BrokenRule> {
+        if self.generation == 0 {
+            return Err(BrokenRule::NoGeneration);
+        }
+        ascending(self.keys.iter().map(|key| &key.id))?;
+        ascending(self.tombstones.iter().map(|tomb| &tomb.id))?;
+        for key in &self.keys {
+            let derived = KeyId::derive(self.id, key.id.sequence(), &key.material);
+            if derived != key.id {
+                return Err(BrokenRule::Name {
+                    stored: key.id.clone(),
+                    derived,
+                });
+            }
+            if key.changed > self.generation {
+                return Err(BrokenRule::Future(key.id.clone()));
+            }
+            if self.tombstones.iter().any(|tomb| tomb.id == key.id) {
+                return Err(BrokenRule::Undead(key.id.clone()));
+            }
+        }
+        let count = |state| self.keys.iter().filter(|key| key.state == state).count();
+        let (Some(active), 1) = (self.active(), count(KeyState::Active)) else {
+            return Err(BrokenRule::ActiveKeys(count(KeyState::Active)));
+        };
+        let (Some(next), 1) = (self.pre_active(), count(KeyState::PreActive)) else {
+            return Err(BrokenRule::PreActiveKeys(count(KeyState::PreActive)));
+        };
+        if next.id.sequence() <= active.id.sequence() {
+            return Err(BrokenRule::NextIsOlder {
+                next: next.id.clone(),
+                active: active.id.clone(),
+            });
+        }
+        match &self.proposal {
+            Some(proposal) if proposal.key_id != next.id => {
+                Err(BrokenRule::ProposalKey(proposal.key_id.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn in_state(&self, state: KeyState) -> Option<&Key> {
+        self.keys.iter().find(|key| key.state == state)
+    }
+}
+
+fn ascending<'a>(ids: impl Iterator<Item = &'a KeyId>) -> Result<(), BrokenRule> {
+    let mut last: Option<&KeyId> = None;
+    for id in ids {
+        if last.is_some_and(|last| last >= id) {
+            return Err(BrokenRule::Order(id.clone()));
+        }
+        last = Some(id);
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! A root key in a file: 32 raw bytes, readable by its owner alone.
+//!
+//! It trusts the file system's permissions and nothing else: on the ring's own disk it does not protect from whoever
+//! reads that disk. It refuses anything that is not exactly 32 bytes: nothing is cut, padded or decoded.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use zeroize::Zeroizing;
+
+use super::{RootError, RootKey};
+use crate::crypto::aead::{self, OpenError};
+use crate::crypto::kdf::Context;
+use crate::crypto::secret::Key32;
+use crate::format;
+use crate::format::generation::SlotKind;
+use crate::proto::ring as wire;
+
+/// Longest secret file that is read: far above any key, recovery code or sensible passphrase.
+const MAX_FILE: u64 = 4096;
+
+/// A root key file.
+pub struct FileRoot {
+    path: PathBuf,
+}
+
+impl FileRoot {
+    /// The root in the file at `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    fn key(&self) -> Result<Key32, RootError> {
+        let bytes = read_secret(&self.path)?;
+        Key32::from_slice(&bytes).ok_or_else(|| {
+            let what = match bytes.as_slice() {
+                [] => "is empty".to_owned(),
+                [.., b'\n'] if bytes.len() == 33 => {
+                    "is 33 bytes, the last a line feed; a root key file is 32 raw bytes".to_owned()
+                }
+                text if text.trim_ascii().len() == 64 => {
+                    "looks like hexadecimal text; a root key file is 32 raw bytes".to_owned()
+                }
+                _ => format!("is {} bytes; a root key file is 32 raw bytes", bytes.len()),
+            };
+            RootError::Config(format!("{} {what}", self.path.display()))
+        })
+    }
+}
+
+impl RootKey for FileRoot {
+    fn kind(&self) -> SlotKind {
+        SlotKind::File
+    }
+
+    fn describe(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
+    fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
+        let sealed = aead::seal(&self.key()?, context, key.expose())
+            .map_err(|why| RootError::Unavailable(why.to_string()))?;
+        Ok(wire::Sealed::from(sealed).encode_to_vec())
+    }
+
+    fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError> {
+        let message: wire::Sealed = format::decode_canonical("root slot", sealed)
+            .map_err(|why| RootError::Corrupt(why.to_string()))?;
+        open_sealed(&self.key()?, context, &message)
+    }
+}
+
+/// Makes a root key file: new, 0600, durable. An existing file is never touched.
+pub fn create_key_file(path: &Path) -> Result<(), RootError> {
+    let key = Key32::generate().map_err(|why| RootError::Unavailable(why.to_string()))?;
+    write_new(path, key.expose())
+}
+
+/// Writes a new 0600 file and makes it durable, its name included; removes it again where that fails.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), RootError> {
+    let failed =
+        |why: std::io::Error| RootError::Unavailable(format!("cannot create {}: {why}", path.display()));
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
+    written.map_err(|why| {
+        let _ = std::fs::remove_file(path);
+        failed(why)
+    })
+}
+
+/// Reads a secret file that its owner alone can read.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootError> {
+    let shown = path.display();
+    let file = File::options()
+        .read(true)
+        // A FIFO must not hold us up.
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(|why| match why.kind() {
+            ErrorKind::PermissionDenied => RootError::Denied(format!("cannot read {shown}: {why}")),
+            _ => RootError::Unavailable(format!("cannot read {shown}: {why}")),
+        })?;
+    let metadata = file
+        .metadata()
+        .map_err(|why| RootError::Unavailable(format!("cannot read {shown}: {why}")))?;
+    if !metadata.is_file() {
+        return Err(RootError::Config(format!("{shown} is not a regular file")));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(RootError::Denied(format!(
+            "{shown} has mode {:04o}: others than its owner can use it; `chmod 0600 {shown}`",
+            metadata.mode() & 0o7777
+        )));
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(RootError::Config(format!(
+            "{shown} is longer than {MAX_FILE} bytes"
+        )));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4097));
+    file.take(MAX_FILE)
+        .read_to_end(&mut bytes)
+        .map_err(|why| RootError::Unavailable(format!("cannot read {shown}: {why}")))?;
+    Ok(bytes)
+}
+
+/// Opens the ring key under a key of 32 bytes.
+pub(super) fn open_sealed(
+    key: &Key32,
+    context: &Context,
+    message: &wire::Sealed,
+) -> Result<Key32, RootError> {
+    let sealed =
+        format::sealed("root slot", Some(message)).map_err(|why| RootError::Corrupt(why.to_string()))?;
+    let opened = aead::open(key, context, &sealed).map_err(|why| match why {
+        OpenError::WrongKey => RootError::WrongRoot,
+        OpenError::Tampered => RootError::Corrupt("the root slot does not authenticate".into()),
+    })?;
+    Key32::from_slice(opened.expose())
+        .ok_or_else(|| RootError::Corrupt("the root slot does not hold 32 bytes".into()))
+}

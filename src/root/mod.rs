@@ -1,0 +1,79 @@
+//! Roots: whatever can keep 32 bytes. A root sees the ring key and a context, never a KEK, a store or the network side.
+
+mod file;
+mod passphrase;
+
+pub use file::{FileRoot, create_key_file};
+pub use passphrase::{PassphraseRoot, RecoveryCode};
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::crypto::kdf::Context;
+use crate::crypto::secret::Key32;
+use crate::format::generation::SlotKind;
+
+/// Something that seals the ring key and opens what it sealed. May block: a key derivation takes a good part of a
+/// second and a remote root its network; never called on the serving thread.
+pub trait RootKey: Send + Sync {
+    /// Which slots it can read.
+    fn kind(&self) -> SlotKind;
+
+    /// What it is and where, for people: `file /etc/kekring/root.key`. No secret.
+    fn describe(&self) -> String;
+
+    /// Seals the ring key. The result is stored as it is.
+    fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError>;
+
+    /// Opens what a root with the same secret sealed for the same context.
+    fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError>;
+}
+
+/// Why a root does not seal or open: what an operator can do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RootError {
+    /// Not there now; wait or bring it back.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// There, and not for us; mend the rights.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// It opens, but not this: another root sealed it.
+    #[error("wrong root: this root did not seal the ring key")]
+    WrongRoot,
+    /// The sealed bytes are damaged.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+    /// It is not what a root of this kind should be.
+    #[error("not usable: {0}")]
+    Config(String),
+}
+
+/// One entry of `ring.roots`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum RootConfig {
+    /// 32 bytes in a file.
+    File(PathConfig),
+    /// A passphrase or a recovery code in a file.
+    Passphrase(PathConfig),
+}
+
+/// Where a root's secret lies.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct PathConfig {
+    /// Absolute path of the file.
+    pub path: PathBuf,
+}
+
+impl RootConfig {
+    /// The root that this entry describes. Nothing is read yet.
+    pub fn build(&self) -> Box<dyn RootKey> {
+        match self {
+            Self::File(config) => Box::new(FileRoot::new(config.path.clone())),
+            Self::Passphrase(config) => Box::new(PassphraseRoot::from_file(config.path.clone())),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One admitted connection: what it was last told, and the HTTP/2 around the service.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tower::ServiceExt;
+
+use super::peer::Peer;
+use crate::keyring::KeyId;
+use crate::keyring::live::Live;
+use crate::keyring::ring::UnixTime;
+use crate::reload::Refresh;
+use crate::service::Service;
+
+/// What every HTTP/2 client sends first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a client may take to send the preface.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// Concurrent requests of one connection; grpc-go assumes 100 until it is told.
+const MAX_STREAMS: u32 = 1024;
+/// Largest header list of a request, in bytes; kube-apiserver's is under 400.
+const MAX_HEADERS: u32 = 8 * 1024;
+
+/// An admitted connection.
+pub struct Connection {
+    /// Who.
+    pub peer: Peer,
+    reported: Mutex<Option<Reported>>,
+}
+
+/// What Status said last.
+#[derive(Clone)]
+pub struct Reported {
+    /// The key it named.
+    pub key_id: KeyId,
+    /// When, by the monotonic clock.
+    at: Instant,
+    /// When, by the wall clock, for `kekring status`.
+    pub time: UnixTime,
+}
+
+impl Connection {
+    /// A connection that was told nothing yet.
+    pub fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            reported: Mutex::new(None),
+        }
+    }
+
+    /// Remembers what Status says.
+    pub fn report(&self, key_id: &KeyId) {
+        let reported = Reported {
+            key_id: key_id.clone(),
+            at: Instant::now(),
+            time: crate::telemetry::now(),
+        };
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = Some(reported);
+    }
+
+    /// What Status said last.
+    pub fn reported(&self) -> Option<Reported> {
+        self.reported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The key that Status named no longer than `grace` ago.
+    pub fn reported_within(&self, grace: Duration) -> Option<KeyId> {
+        self.reported()
+            .filter(|it| it.at.elapsed() <= grace)
+            .map(|it| it.key_id)
+    }
+}
+
+/// The open connections, for `kekring status`.
+#[derive(Default)]
+pub struct Connections(Mutex<(u64, BTreeMap<u64, Arc<Connection>>)>);
+
+impl Connections {
+    fn add(&self, connection: &Arc<Connection>) -> u64 {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.0 += 1;
+        let number = table.0;
+        table.1.insert(number, Arc::clone(connection));
+        number
+    }
+
+    fn remove(&self, number: u64) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .remove(&number);
+    }
+
+    /// Peer and last report of each open connection.
+    pub fn list(&self) -> Vec<(Peer, Option<Reported>)> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.1.values().map(|it| (it.peer, it.reported())).collect()
+    }
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub struct Shared {
+    /// The keyring of the moment.
+    pub live: Arc<Live>,
+    /// Asks for a read of the store.
+    pub refresh: Refresh,
+    /// The open connections.
+    pub connections: Arc<Connections>,
+}
+
+/// Serves one admitted connection to its end; `watcher` tells it when to send GOAWAY and finish.
+pub async fn serve(mut stream: UnixStream, peer: Peer, shared: Shared, watcher: Watcher) {
+    match preface(&mut stream).await {
+        Ok(()) => {}
+        Err(why) => {
+            tracing::debug!(%peer, why, "connection closed before its first request");
+            return;
+        }
+    }
+    let connection = Arc::new(Connection::new(peer));
+    let service = ServiceExt::<http::Request<hyper::body::Incoming>>::map_response(
+        Service::server(shared.live, shared.refresh, Arc::clone(&connection)),
+        size_errors_are_exhaustion,
+    );
+    let (read, write) = stream.into_split();
+    let io = tokio::io::join(Cursor::new(PREFACE).chain(read), write);
+    let serving = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    let number = shared.connections.add(&connection);
+    if let Err(why) = watcher.watch(serving).await {
+        tracing::debug!(%peer, %why, "connection ended");
+    }
+    shared.connections.remove(number);
+}
+
+/// Reads the preface in time; whatever else comes first is no HTTP/2 client, and is closed without an answer.
+async fn preface(stream: &mut UnixStream) -> Result<(), &'static str> {
+    let mut first = [0; PREFACE.len()];
+    match tokio::time::timeout(HANDSHAKE_DEADLINE, stream.read_exact(&mut first)).await {
+        Err(_) => Err("no HTTP/2 preface in time"),
+        Ok(Err(_)) => Err("closed before the HTTP/2 preface"),
+        Ok(Ok(_)) if first != *PREFACE => Err("not HTTP/2"),
+        Ok(Ok(_)) => Ok(()),
+    }
+}
+
+/// tonic answers OUT_OF_RANGE to a message over its limit; gRPC's word for that is RESOURCE_EXHAUSTED, and the service
+/// itself never answers OUT_OF_RANGE.
+fn size_errors_are_exhaustion<B>(mut response: http::Response<B>) -> http::Response<B> {
+    const GRPC_STATUS: &str = "grpc-status";
+    if response
+        .headers()
+        .get(GRPC_STATUS)
+        .is_some_and(|code| code == "11")
+    {
+        response
+            .headers_mut()
+            .insert(GRPC_STATUS, http::HeaderValue::from_static("8"));
+    }
+    response
+}

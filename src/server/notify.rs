@@ -1,0 +1,49 @@
+//! systemd: the socket it passes in, and what it is told (sd_notify(3)). Outside systemd all of this does nothing.
+
+use std::os::unix::net::UnixListener;
+
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+
+use crate::reload::Health;
+
+/// The first listening unix socket that systemd passed in.
+pub(super) fn passed_socket() -> Option<UnixListener> {
+    let mut passed = ListenFd::from_env();
+    (0..passed.len()).find_map(|index| passed.take_unix_listener(index).ok().flatten())
+}
+
+/// READY, also where the ring is not open: the cause goes with it, and kubelet is not held up.
+pub(super) fn ready(health: &Health) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&summary(health))]);
+}
+
+/// Feeds the watchdog.
+pub(super) fn alive(health: &Health) {
+    tell(&[NotifyState::Watchdog, NotifyState::Status(&summary(health))]);
+}
+
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+fn summary(health: &Health) -> String {
+    match (health.problems.first(), &health.ring) {
+        (Some(problem), _) => problem.clone(),
+        (None, Some(ring)) => format!("serving {}, generation {}", ring.active, ring.generation),
+        (None, None) => "the ring is being opened".to_owned(),
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(why) = sd_notify::notify(states) {
+        tracing::debug!(%why, "cannot notify systemd");
+    }
+}

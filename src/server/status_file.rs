@@ -1,0 +1,138 @@
+//! `status.json` beside the socket: what a running server knows, without a secret. There is no admin API; this is what
+//! `kekring status` and `kekring rotate` read.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+use super::connection::Connections;
+use crate::keyring::ring::UnixTime;
+use crate::reload::Health;
+use crate::telemetry::{now, shown_time};
+
+/// A server's own account of itself.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// The program's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The node's name.
+    pub node: String,
+    /// When this was written, RFC 3339.
+    pub written: String,
+    /// The same in Unix seconds, to date it by.
+    pub written_unix: u64,
+    /// The ring's name; empty while none is open.
+    pub ring: String,
+    /// The generation in use; 0 while none is open.
+    pub generation: u64,
+    /// The key that Status reports; empty while none is open.
+    pub active: String,
+    /// The next key.
+    pub next: String,
+    /// How many keys decrypt.
+    pub keys: usize,
+    /// When the next automatic rotation is due; empty when none is.
+    pub next_rotation: String,
+    /// Why the ring is not changed; empty when nothing stands in the way.
+    pub frozen: String,
+    /// What is wrong now.
+    pub problems: Vec<String>,
+    /// What should be known.
+    pub warnings: Vec<String>,
+    /// What keeps the process's memory to itself.
+    pub protections: Vec<String>,
+    /// The open connections.
+    pub connections: Vec<ConnectionStatus>,
+}
+
+/// One open connection.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionStatus {
+    /// User and process at the other end.
+    pub peer: String,
+    /// The key that Status reported last.
+    pub key_id: String,
+    /// When, RFC 3339; empty when it was never asked.
+    pub last_status: String,
+}
+
+/// A server writes every two seconds; one that has not for this long is gone or frozen.
+const FRESH: u64 = 10;
+
+impl ServerStatus {
+    /// Whether the server that wrote this is still there.
+    pub fn is_running(&self, time: UnixTime) -> bool {
+        time.0.abs_diff(self.written_unix) <= FRESH
+    }
+}
+
+/// Where the status file of a socket is.
+pub fn path(socket: &Path) -> PathBuf {
+    socket.with_file_name("status.json")
+}
+
+/// What a server says of itself now.
+pub fn collect(
+    node: &str,
+    protections: &[String],
+    health: &Health,
+    connections: &Connections,
+) -> ServerStatus {
+    let time = now();
+    let ring = health.ring.as_ref();
+    let text = |field: fn(&crate::reload::RingHealth) -> String| ring.map(field).unwrap_or_default();
+    ServerStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        node: node.to_owned(),
+        written: shown_time(time),
+        written_unix: time.0,
+        ring: text(|ring| ring.id.to_string()),
+        generation: ring.map_or(0, |ring| ring.generation),
+        active: text(|ring| ring.active.to_string()),
+        next: text(|ring| ring.next.to_string()),
+        keys: ring.map_or(0, |ring| ring.keys),
+        next_rotation: text(|ring| ring.rotation.map(shown_time).unwrap_or_default()),
+        frozen: text(|ring| ring.frozen.clone().unwrap_or_default()),
+        problems: health.problems.clone(),
+        warnings: health.warnings.clone(),
+        protections: protections.to_vec(),
+        connections: connections
+            .list()
+            .into_iter()
+            .map(|(peer, reported)| ConnectionStatus {
+                peer: peer.to_string(),
+                key_id: reported
+                    .as_ref()
+                    .map(|it| it.key_id.to_string())
+                    .unwrap_or_default(),
+                last_status: reported.map(|it| shown_time(it.time)).unwrap_or_default(),
+            })
+            .collect(),
+    }
+}
+
+/// Replaces the file in one step. It need not survive a crash.
+pub fn write(path: &Path, status: &ServerStatus) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new()
+        .prefix(".status-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(dir)?;
+    serde_json::to_writer_pretty(&mut file, status)?;
+    file.write_all(b"\n")?;
+    file.persist(path).map_err(|failed| failed.error)?;
+    Ok(())
+}
+
+/// Reads what a server wrote last; `None` when there is nothing that can be read.
+pub fn read(path: &Path) -> Option<ServerStatus> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,101 @@
+//! Stores: where generations lie. A store sees opaque bytes, never a key, a root or the network side.
+
+mod file;
+
+pub use file::FileStore;
+
+/// Where generations and the mark are kept. May block on I/O; never called on the serving thread.
+pub trait RingStore: Send + Sync {
+    /// What and where, for people.
+    fn describe(&self) -> String;
+
+    /// Everything there is, newest first; an unreadable copy comes with its reason.
+    fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// A cheap hint whether `load` would give something else. Equal stamps prove nothing; unequal ones do.
+    fn stamp(&self) -> Result<Stamp, StoreError>;
+
+    /// Makes a new generation durable and proves it: written, synced, read back, given to `verify`, and only then
+    /// visible under its name. Refuses with [`StoreError::Conflict`] when the store is no longer at `base`. A failure
+    /// leaves the store as it was. Afterwards removes what `prune` names, as far as it can. Returns its name and
+    /// where the store is now.
+    fn save(
+        &self,
+        new: &NewGeneration<'_>,
+        base: &Stamp,
+        prune: &[String],
+    ) -> Result<(String, Stamp), StoreError>;
+
+    /// Puts a generation that is already durable, and the node's mark, into every further place that is configured.
+    /// Repeating it changes nothing. The generation may be used once this has returned.
+    fn settle(&self, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError>;
+}
+
+/// How many generations a store keeps: three are needed, two more cost nothing.
+pub const KEPT: usize = 5;
+
+/// Checks bytes that were read back before they count as written.
+pub type Verify<'a> = &'a dyn Fn(&[u8]) -> Result<(), String>;
+
+/// A generation to be written.
+pub struct NewGeneration<'a> {
+    /// Its number, from 1.
+    pub generation: u64,
+    /// SHA-256 of the bytes.
+    pub hash: [u8; 32],
+    /// What is stored.
+    pub bytes: &'a [u8],
+    /// Opens what was read back and tests it.
+    pub verify: Verify<'a>,
+}
+
+/// A mark to be written.
+pub struct NewMark<'a> {
+    /// What is stored.
+    pub bytes: &'a [u8],
+    /// Whether it says more than the one already there: a mark only rises, whoever else writes.
+    pub supersedes: &'a dyn Fn(&[u8]) -> bool,
+}
+
+/// The content of a store.
+pub struct Loaded {
+    /// Newest first.
+    pub copies: Vec<StoredCopy>,
+    /// The mark of each place that has one.
+    pub marks: Vec<Vec<u8>>,
+    /// What `save` compares.
+    pub stamp: Stamp,
+    /// What a person should know; nothing that stops us.
+    pub warnings: Vec<String>,
+}
+
+/// One copy of one generation.
+pub struct StoredCopy {
+    /// Its name in the store.
+    pub name: String,
+    /// Where it lies, for people.
+    pub place: String,
+    /// What is there, or why it cannot be read.
+    pub bytes: Result<Vec<u8>, StoreError>,
+}
+
+/// Which generations a store held, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp(pub Vec<String>);
+
+/// Why a store does not load or save: what an operator can do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Not there now, or an I/O error; wait or mend the disk.
+    #[error("{0}")]
+    Unavailable(String),
+    /// There, and not for us, or open to others; mend owner and mode.
+    #[error("{0}")]
+    Denied(String),
+    /// Not what a store holds: a symlink, a device, far too long.
+    #[error("{0}")]
+    Corrupt(String),
+    /// Somebody else changed the ring in the meantime; read it again.
+    #[error("the ring in {0} was changed by another process in the meantime")]
+    Conflict(String),
+}

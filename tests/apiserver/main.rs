@@ -1,0 +1,3 @@
+//! A real kube-apiserver on a real etcd, its Secrets encrypted through kekring.
+
+fn main() {}
