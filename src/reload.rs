@@ -15,7 +15,7 @@ use crate::custody::{CommitError, Custody, Opened};
 use crate::keyring::live::Live;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::schedule::{self, Clocks, Due};
-use crate::keyring::{KeyId, Keyring, NotServing, RingId, lifecycle};
+use crate::keyring::{KeyId, Keyring, RingId, lifecycle};
 use crate::store::Stamp;
 use crate::telemetry;
 
@@ -86,12 +86,22 @@ pub enum Wake {
     Reload(oneshot::Sender<()>),
 }
 
+/// Why a step is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It is time.
+    Tick,
+    /// A request named a key that is not in memory.
+    Request,
+    /// SIGHUP.
+    Signal,
+}
+
 /// Owns the opened ring.
 pub struct Reloader {
     custody: Custody,
     live: Arc<Live>,
     period: Duration,
-    expected: Option<RingId>,
     opened: Option<Opened>,
     stamp: Option<Stamp>,
     health: watch::Sender<Health>,
@@ -135,7 +145,7 @@ pub struct Handles {
 
 impl Reloader {
     /// Starts the reloader as a task of the current runtime. It tries to open the ring at once.
-    pub fn spawn(custody: Custody, live: Arc<Live>, period: Duration, expected: Option<RingId>) -> Handles {
+    pub fn spawn(custody: Custody, live: Arc<Live>, period: Duration) -> Handles {
         let (refresh, joiners) = mpsc::channel(JOINERS);
         let (wake, wakes) = mpsc::channel(16);
         let (health, watching) = watch::channel(Health::default());
@@ -144,7 +154,6 @@ impl Reloader {
             custody,
             live,
             period,
-            expected,
             opened: None,
             stamp: None,
             health,
@@ -164,14 +173,15 @@ impl Reloader {
         }
     }
 
-    /// One step; blocks. `forced` reads the store whatever its stamp says.
-    fn step(&mut self, forced: bool) {
+    /// One step; blocks.
+    fn step(&mut self, cause: Cause) {
         let now = telemetry::now();
         if self.opened.is_none() {
-            if forced || Instant::now() >= self.retry {
+            // Requests do not hurry a root: deriving a key from a passphrase is dear.
+            if cause == Cause::Signal || Instant::now() >= self.retry {
                 self.first_open(now);
             }
-        } else if forced || self.changed() {
+        } else if cause != Cause::Tick || self.changed() {
             self.reread(now);
         }
         self.rotate_if_due(now);
@@ -246,13 +256,7 @@ impl Reloader {
             let key_id = active.map(|id| id.to_string()).unwrap_or_default();
             tracing::info!(key_id, generation = opened.ring.generation, "ring loaded");
         }
-        let mut keyring = opened.keyring();
-        if let Some(expected) = self.expected.filter(|id| *id != opened.ring.id) {
-            keyring = keyring.refusing(NotServing::OtherRing {
-                found: opened.ring.id,
-                expected,
-            });
-        }
+        let keyring = opened.keyring();
         match keyring.status() {
             Ok(_) => self.load_trouble.clear(),
             Err(why) => self.load_trouble.raise(&why.to_string()),
@@ -371,11 +375,11 @@ async fn run(
     let mut last_join: Option<tokio::time::Instant> = None;
     loop {
         let mut waiting = Vec::new();
-        let forced = tokio::select! {
-            _ = tick.tick() => false,
+        let cause = tokio::select! {
+            _ = tick.tick() => Cause::Tick,
             Some(Wake::Reload(done)) = wakes.recv() => {
                 waiting.push(done);
-                true
+                Cause::Signal
             }
             Some(first) = joiners.recv() => {
                 if let Some(last) = last_join {
@@ -386,12 +390,12 @@ async fn run(
                     waiting.push(another);
                 }
                 last_join = Some(tokio::time::Instant::now());
-                true
+                Cause::Request
             }
             else => return,
         };
         let Ok(after) = tokio::task::spawn_blocking(move || {
-            if catch_unwind(AssertUnwindSafe(|| reloader.step(forced))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| reloader.step(cause))).is_err() {
                 tracing::error!("a reload or a rotation panicked; the ring in memory is kept");
             }
             reloader

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use crate::config::{Config, DEFAULT_PATH, Store};
 use crate::crypto::random;
 use crate::custody::Custody;
+use crate::keyring::RingId;
 use crate::store::FileStore;
 
 /// `--config` or `--dev`.
@@ -64,6 +65,12 @@ pub(super) fn custody(config: &Config) -> Result<Custody, Failure> {
         roots: config.ring.roots.iter().map(|root| root.build()).collect(),
         machine: std::fs::read_to_string(&config.node.machine_id_file).ok(),
         development: config.development,
+        expected: expected(&config.ring.id),
         writer: random()?,
     })
+}
+
+fn expected(id: &str) -> Option<RingId> {
+    let bytes = data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?;
+    Some(RingId(bytes.try_into().ok()?))
 }

@@ -11,7 +11,6 @@ use super::init::{create, make_missing_root_files};
 use super::output::line;
 use super::place::{Place, custody};
 use crate::config::Config;
-use crate::keyring::RingId;
 use crate::server::listener::SocketSpec;
 use crate::server::peer::Admission;
 use crate::server::{Server, serve};
@@ -33,7 +32,6 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
         admission: Admission::new(config.socket.allow_users.as_deref(), &config.socket.allow_groups),
         socket,
         period: config.rotation.period,
-        expected: expected(&config.ring.id),
         node: config.node_name(),
     };
     let next_steps = match &dev {
@@ -96,11 +94,6 @@ fn next_steps(dir: &Path, config: &Config) -> Result<String, Failure> {
         encrypting(socket)?,
         socket = socket.display(),
     ))
-}
-
-fn expected(id: &str) -> Option<RingId> {
-    let bytes = data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?;
-    Some(RingId(bytes.try_into().ok()?))
 }
 
 /// The group's number, by name from /etc/group or as a number.

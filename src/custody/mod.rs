@@ -32,6 +32,8 @@ pub struct Custody {
     pub machine: Option<String>,
     /// Whether a throw-away ring is wanted; the other sort is refused.
     pub development: bool,
+    /// The only ring that is accepted; any when absent.
+    pub expected: Option<RingId>,
     /// Names this process in the generations that it writes.
     pub writer: [u8; 16],
 }

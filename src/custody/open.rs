@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{Custody, Head, OpenError, Opened};
 use crate::crypto::secret::Key32;
-use crate::format::FormatError;
 use crate::format::generation::{self, Hash, Stored, slot_context};
 use crate::format::mark::{self, Mark};
 use crate::keyring::join::{self, JoinError};
@@ -77,7 +76,15 @@ impl Custody {
                 development: opened.ring.development,
             });
         }
-        Ok(self.bind_to_machine(opened))
+        Ok(self.bind_to_machine(self.expect(opened)))
+    }
+
+    /// Another ring than the configuration names decrypts what it can and reports no key.
+    fn expect(&self, mut opened: Opened) -> Opened {
+        if let Some(expected) = self.expected.filter(|id| *id != opened.ring.id) {
+            refuse_other_ring(&mut opened, expected);
+        }
+        opened
     }
 
     /// Asks the roots in their order, each for the slots of its kind, newest generation first.
@@ -127,6 +134,9 @@ impl Custody {
     /// Three file rings on three nodes would be three rings: on another machine a ring serves and is not changed.
     fn bind_to_machine(&self, mut opened: Opened) -> Opened {
         let Some(bound) = opened.ring.machine else {
+            let reason =
+                "this file ring is bound to no machine: a copy of it elsewhere would rotate on its own";
+            opened.warnings.push(reason.to_owned());
             return opened;
         };
         let reason = match self.machine_tag(opened.ring.id) {
@@ -260,6 +270,16 @@ fn assemble(
         joined: false,
         warnings,
     };
+    let id = opened.ring.id;
+    // A mark of another ring cannot be verified with this ring's key: its name alone says enough.
+    if let Some(other) = loaded
+        .marks
+        .iter()
+        .filter_map(|it| mark::ring_id(it))
+        .find(|it| *it != id)
+    {
+        refuse_other_ring(&mut opened, other);
+    }
     for version in &older {
         join_history(&mut opened, version, &marks, now);
     }
@@ -274,9 +294,6 @@ fn marks(stored: &[Vec<u8>], ring_key: &Key32, warnings: &mut Vec<String>) -> Ve
     for bytes in stored {
         match mark::decode(bytes, ring_key) {
             Ok(mark) => marks.push(mark),
-            Err(FormatError::Tampered(why)) => {
-                warnings.push(format!("the mark is another ring's or was tampered with: {why}"));
-            }
             Err(why) => warnings.push(format!("the mark cannot be used: {why}")),
         }
     }
@@ -292,12 +309,16 @@ fn join_history(opened: &mut Opened, other: &Version, marks: &[Mark], now: UnixT
     if join::covers(&opened.ring, &other.ring) {
         return;
     }
+    // A join counts as one generation, however many histories it joins.
+    let base = Ring {
+        generation: opened.head.header.generation,
+        ..opened.ring.clone()
+    };
     let reported: Vec<_> = marks.iter().map(|mark| mark.reported.clone()).collect();
     let joined = Key32::generate()
         .map_err(|why| why.to_string())
         .and_then(|fresh| {
-            join::join(&opened.ring, &other.ring, &reported, fresh, now)
-                .map_err(|why: JoinError| why.to_string())
+            join::join(&base, &other.ring, &reported, fresh, now).map_err(|why: JoinError| why.to_string())
         });
     match joined {
         Ok(ring) => {
@@ -305,9 +326,7 @@ fn join_history(opened: &mut Opened, other: &Version, marks: &[Mark], now: UnixT
                 "two histories of the ring were joined: generation {} ({}) does not descend from generation {}",
                 opened.head.header.generation, opened.head.name, other.name
             ));
-            // Counted once, however many histories are joined.
-            let generation = opened.head.header.generation.saturating_add(1);
-            opened.ring = Ring { generation, ..ring };
+            opened.ring = ring;
             opened.joined = true;
             opened.parents.push(other.stored.hash);
             opened.parents.sort_unstable();
@@ -326,17 +345,6 @@ fn join_history(opened: &mut Opened, other: &Version, marks: &[Mark], now: UnixT
 
 /// An older ring never reports a lower sequence and never lifts a suspension or a destruction.
 fn apply_mark(opened: &mut Opened, mark: Mark) {
-    let id: RingId = opened.ring.id;
-    if mark.ring_id != id {
-        opened.refusing = Some(NotServing::OtherRing {
-            found: id,
-            expected: mark.ring_id,
-        });
-        opened
-            .frozen
-            .get_or_insert_with(|| "the mark names another ring".into());
-        return;
-    }
     if mark.generation > opened.head.header.generation {
         let reason = format!(
             "this node has used generation {}, and the newest that can be used is {}",
@@ -358,6 +366,16 @@ fn apply_mark(opened: &mut Opened, mark: Mark) {
         });
     }
     opened.mark = Some(mark);
+}
+
+/// A ring that is not the one it should be reports no key and is not changed.
+fn refuse_other_ring(opened: &mut Opened, expected: RingId) {
+    let reason = NotServing::OtherRing {
+        found: opened.ring.id,
+        expected,
+    };
+    opened.frozen.get_or_insert_with(|| reason.to_string());
+    opened.refusing = Some(reason);
 }
 
 /// The parents of a new generation, as the format wants them.

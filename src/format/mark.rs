@@ -69,8 +69,13 @@ impl Mark {
     }
 }
 
-/// Checks the fields and the MAC. The ring id comes back also from a mark of another ring, which has another MAC key:
-/// the caller compares it first.
+/// The ring that a mark names, unverified: a mark of another ring has another MAC key.
+pub fn ring_id(bytes: &[u8]) -> Option<RingId> {
+    let message: wire::Mark = decode_canonical("mark", bytes).ok()?;
+    Some(RingId(message.ring_id.try_into().ok()?))
+}
+
+/// Checks the fields and the MAC.
 pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
     let mut message: wire::Mark = decode_canonical("mark", bytes)?;
     let ring_id = RingId(exactly("mark ring id", &message.ring_id)?);

@@ -81,8 +81,12 @@ pub fn create_key_file(path: &Path) -> Result<(), RootError> {
 
 /// Writes a new 0600 file and makes it durable, its name included; removes it again where that fails.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), RootError> {
-    let failed =
-        |why: std::io::Error| RootError::Unavailable(format!("cannot create {}: {why}", path.display()));
+    let failed = |why: std::io::Error| match why.kind() {
+        ErrorKind::AlreadyExists => {
+            RootError::Config(format!("{} exists already and is left as it is", path.display()))
+        }
+        _ => RootError::Unavailable(format!("cannot create {}: {why}", path.display())),
+    };
     let mut file = File::options()
         .write(true)
         .create_new(true)

@@ -22,8 +22,8 @@ use listener::{Door, ListenError, SocketSpec};
 use peer::{Admission, Peer, Throttle};
 
 use crate::custody::Custody;
+use crate::keyring::Keyring;
 use crate::keyring::live::Live;
-use crate::keyring::{Keyring, RingId};
 use crate::reload::{Handles, Health, Reloader, Wake};
 
 /// Open connections at most; kube-apiserver has one for each provider entry, and a second while it reloads.
@@ -49,8 +49,6 @@ pub struct Server {
     pub admission: Admission,
     /// Age at which the active key is replaced.
     pub period: Duration,
-    /// The only ring that is accepted.
-    pub expected: Option<RingId>,
     /// The node's name.
     pub node: String,
 }
@@ -80,7 +78,7 @@ async fn run(
 ) -> Result<(), ListenError> {
     let mut door = open_door(&server.socket)?;
     let live = Arc::new(Live::new(Keyring::absent("the ring is being opened")));
-    let handles = Reloader::spawn(server.custody, Arc::clone(&live), server.period, server.expected);
+    let handles = Reloader::spawn(server.custody, Arc::clone(&live), server.period);
     let mut signals = Signals::new().map_err(|why| ListenError::Io {
         path: door.path().to_owned(),
         why,
