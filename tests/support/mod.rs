@@ -1,0 +1,246 @@
+//! What several suites need: a plugin in a directory of its own, its verbs, and waiting for a condition.
+//!
+//! Included by `#[path = "../support/mod.rs"] mod support;`. No suite needs all of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The binary under test.
+pub(crate) const KEKRING: &str = env!("CARGO_BIN_EXE_kekring");
+/// How long anything may take that takes no time on an idle machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// `kekring serve` on a ring of its own; killed and removed when dropped.
+pub(crate) struct Plugin {
+    /// Holds everything: `config.yaml`, `ring/`, `root.key`, `run/kms.sock`, `serve.log`.
+    pub(crate) dir: PathBuf,
+    /// The socket.
+    pub(crate) socket: PathBuf,
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    server: Option<Child>,
+    _removed_at_the_end: TempDir,
+}
+
+impl Plugin {
+    /// A fresh ring without a recovery slot, served.
+    pub(crate) fn start() -> Self {
+        Self::with("{}")
+    }
+
+    /// The same with other settings: YAML that is laid over the configuration, such as
+    /// `{rotation: {period: 2s}, socket: {mode: "0660"}}`. Mappings are merged, all else is replaced.
+    pub(crate) fn with(config_tweaks: &str) -> Self {
+        let mut plugin = Self::prepared(config_tweaks);
+        plugin.serve();
+        plugin
+    }
+
+    /// A fresh ring that nobody serves yet.
+    pub(crate) fn prepared(config_tweaks: &str) -> Self {
+        let plugin = Self::unmade(config_tweaks);
+        let made = plugin.verb(&["init", "--no-recovery"]);
+        assert!(made.status.success(), "init: {}", shown(&made));
+        plugin
+    }
+
+    /// A configuration alone: no ring, no root.
+    pub(crate) fn unmade(config_tweaks: &str) -> Self {
+        let scratch = scratch();
+        let dir = scratch.path().to_owned();
+        let plugin = Self {
+            socket: dir.join("run/kms.sock"),
+            config: dir.join("config.yaml"),
+            dir,
+            server: None,
+            _removed_at_the_end: scratch,
+        };
+        plugin.configure(config_tweaks);
+        plugin
+    }
+
+    /// Writes the configuration anew; a running server keeps the one that it was started with.
+    pub(crate) fn configure(&self, config_tweaks: &str) {
+        let mut config = json!({
+            "apiVersion": "kekring/v1alpha1",
+            "kind": "Configuration",
+            "node": {"name": "node-under-test"},
+            "socket": {"path": self.socket},
+            "ring": {
+                "store": {"file": {"dir": self.dir.join("ring")}},
+                "roots": [{"file": {"path": self.dir.join("root.key")}}],
+            },
+        });
+        merge(&mut config, serde_saphyr::from_str(config_tweaks).unwrap());
+        fs::write(&self.config, config.to_string()).unwrap();
+    }
+
+    /// Starts the server, and returns when it answers `kekring probe`.
+    pub(crate) fn serve(&mut self) {
+        self.spawn();
+        wait_until("the plugin to answer", PATIENCE, || {
+            let ended = self.server.as_mut().and_then(|server| server.try_wait().unwrap());
+            assert!(ended.is_none(), "serve ended with {ended:?}:\n{}", self.log());
+            self.verb(&["probe"]).status.success()
+        });
+    }
+
+    /// Starts the server and does not wait. Its log is appended to what earlier ones wrote.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.server.is_none(), "it is running already");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
+        let server = self
+            .command(&["serve"])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn();
+        self.server = Some(server.unwrap());
+    }
+
+    /// Runs a verb on this plugin's configuration to its end.
+    pub(crate) fn verb(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// A verb on this plugin's configuration, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = kekring(args);
+        command.arg("--config").arg(&self.config);
+        command
+    }
+
+    /// What a verb prints with `-o json`; it must end well.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let output = self.verb(&[args, &["-o", "json"]].concat());
+        assert!(output.status.success(), "{args:?}: {}", shown(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What every server of this plugin wrote to its standard streams so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// The running server's process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(self.server.as_ref().expect("a running server"))
+    }
+
+    /// Sends a signal to the running server.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Ends the server by SIGTERM, and says how it ended.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Waits until the server has ended by itself, and says how.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut server = self.server.take().expect("a running server");
+        let mut status = None;
+        wait_until("the server to end", PATIENCE, || {
+            status = server.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Ends the server by SIGKILL, as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.join("serve.log")
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("log of the plugin in {}:\n{}", self.dir.display(), self.log());
+        }
+    }
+}
+
+/// `kekring` with nothing from outside: no standard input, no `KEKRING_…` variable, no systemd.
+pub(crate) fn kekring(args: &[&str]) -> Command {
+    let mut command = Command::new(KEKRING);
+    command.args(args).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["KEKRING_", "LISTEN_", "NOTIFY_", "WATCHDOG_", "JOURNAL_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// A directory of our own, 0700, under a path short enough for a socket.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("kekring-")
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .unwrap()
+}
+
+/// A file of this repository.
+pub(crate) fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// What a verb printed, for the message of a failing assertion.
+pub(crate) fn shown(output: &Output) -> String {
+    format!(
+        "{}\n--- stdout\n{}--- stderr\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Polls until `condition` holds; panics, naming `what` it waited for, when it does not in time.
+#[track_caller]
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < deadline, "waited {deadline:?} for {what}");
+        std::thread::sleep(POLL);
+    }
+}
+
+fn merge(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (name, value) in over {
+                merge(base.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
