@@ -213,6 +213,32 @@ pub(crate) fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Every variable of the configuration and the key that it stands for, from the table in the source:
+/// `KEKRING_SOCKET_MODE`, `socket.mode`.
+pub(crate) fn configuration_keys() -> Vec<(String, String)> {
+    let source = fs::read_to_string(in_repository("src/config/environment.rs")).unwrap();
+    let table = source
+        .split("const KEYS")
+        .nth(1)
+        .unwrap()
+        .split("];")
+        .next()
+        .unwrap();
+    let mut keys: Vec<(String, String)> = Vec::new();
+    for literal in table.split('"').skip(1).step_by(2) {
+        if literal.starts_with(char::is_uppercase) {
+            keys.push((format!("KEKRING_{literal}"), String::new()));
+            continue;
+        }
+        let (_, key) = keys.last_mut().expect("a variable before its path");
+        if !key.is_empty() {
+            key.push('.');
+        }
+        key.push_str(literal);
+    }
+    keys
+}
+
 /// What a verb printed, for the message of a failing assertion.
 pub(crate) fn shown(output: &Output) -> String {
     format!(

@@ -1,0 +1,88 @@
+//! What lies in `deploy/` is what our own code accepts, and the sample is the reference: every key, with its default.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use kekring::config::{Config, Node, Rotation, Socket, Store, Telemetry};
+use serde_json::Value;
+use support::{configuration_keys, in_repository, kekring, shown};
+
+/// The one sample of today's only store.
+const FILE: &str = "deploy/config/file.yaml";
+
+#[test]
+fn every_configuration_in_deploy_passes_config_check() {
+    let samples = samples();
+
+    assert!(!samples.is_empty(), "deploy/config is empty");
+    for sample in samples {
+        let output = kekring(&["config", "check", "--config"])
+            .arg(&sample)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            sample.display(),
+            shown(&output)
+        );
+    }
+}
+
+#[test]
+fn a_mistyped_key_in_a_sample_would_not_pass() {
+    let scratch = support::scratch();
+    let sample = fs::read_to_string(in_repository(FILE)).unwrap();
+    let file = scratch.path().join("config.yaml");
+    fs::write(&file, sample.replace("machineIdFile:", "machineIDFile:")).unwrap();
+
+    let output = kekring(&["config", "check", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+
+    assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("machineIDFile"));
+}
+
+#[test]
+fn the_sample_names_every_key() {
+    let sample: Value = serde_saphyr::from_str(&fs::read_to_string(in_repository(FILE)).unwrap()).unwrap();
+
+    let keys = configuration_keys();
+
+    assert!(keys.len() >= 15, "{keys:?}");
+    for (_, key) in keys {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        assert!(sample.pointer(&pointer).is_some(), "{FILE} lacks {key}");
+    }
+}
+
+#[test]
+fn the_sample_shows_the_defaults() {
+    let config = Config::load(&in_repository(FILE)).unwrap();
+
+    let socket = Socket {
+        // Absent, it is root and the user of the moment.
+        allow_users: Some(vec![0]),
+        ..Socket::default()
+    };
+    assert_eq!(config.node, Node::default());
+    assert_eq!(config.socket, socket);
+    assert_eq!(config.ring.store, Store::default());
+    assert_eq!(config.ring.id, "");
+    assert_eq!(config.ring.mirror, PathBuf::new());
+    assert_eq!(config.rotation, Rotation::default());
+    assert_eq!(config.telemetry, Telemetry::default());
+}
+
+fn samples() -> Vec<PathBuf> {
+    fs::read_dir(in_repository("deploy/config"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect()
+}
