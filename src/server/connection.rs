@@ -25,9 +25,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a client may take to send the preface.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Concurrent requests of one connection; grpc-go assumes 100 until it is told.
-const MAX_STREAMS: u32 = 1024;
+pub const MAX_STREAMS: u32 = 1024;
 /// Largest header list of a request, in bytes; kube-apiserver's is under 400.
-const MAX_HEADERS: u32 = 8 * 1024;
+pub const MAX_HEADERS: u32 = 8 * 1024;
 
 /// An admitted connection.
 pub struct Connection {

@@ -31,7 +31,7 @@ pub const MAX_CONNECTIONS: usize = 256;
 /// How long a start waits for the ring before it says READY with the cause: kubelet must not be held up.
 const START_PATIENCE: Duration = Duration::from_secs(4);
 /// How long open requests may take to end at a stop.
-const DRAIN: Duration = Duration::from_secs(5);
+pub const DRAIN: Duration = Duration::from_secs(5);
 /// How often the socket is looked at and `status.json` is written.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed, as it does when file descriptors run out.
