@@ -183,10 +183,17 @@ impl Drop for Plugin {
     }
 }
 
-/// `kekring` with nothing from outside: no standard input, no `KEKRING_…` variable, no systemd.
+/// `kekring` with nothing from outside.
 pub(crate) fn kekring(args: &[&str]) -> Command {
     let mut command = Command::new(KEKRING);
-    command.args(args).stdin(Stdio::null());
+    command.args(args);
+    from_nowhere(&mut command);
+    command
+}
+
+/// Takes away what a command would inherit and this program would heed: standard input, variables, systemd.
+pub(crate) fn from_nowhere(command: &mut Command) {
+    command.stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if ["KEKRING_", "LISTEN_", "NOTIFY_", "WATCHDOG_", "JOURNAL_"]
@@ -196,7 +203,6 @@ pub(crate) fn kekring(args: &[&str]) -> Command {
             command.env_remove(&name);
         }
     }
-    command
 }
 
 /// A directory of our own, 0700, under a path short enough for a socket.

@@ -1,0 +1,254 @@
+//! README.md is true: its commands run as they stand there, its tables say what the code says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod document;
+mod shell;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+
+use document::{blocks, columns, commands, table};
+use kekring::config::{self, Node, Rotation, Socket, Store, Telemetry};
+use kekring::{format, keyring, server, service, store};
+use serde_json::Value;
+use shell::Shell;
+use support::{configuration_keys, in_repository, kekring, shown};
+
+/// Commands that do not run here, by how they begin, and why.
+const NOT_RUN: [(&str, &str); 4] = [
+    ("cargo test", "this suite is a part of it"),
+    ("cargo install", "builds everything once more, optimised"),
+    ("kubectl", "needs a cluster; tests/apiserver has a kube-apiserver"),
+    ("etcdctl", "needs a cluster; tests/apiserver reads etcd"),
+];
+/// What else a command may begin with.
+const RUN: [&str; 4] = ["cargo run --release -- ", "kekring ", "mkdir ", "cp "];
+
+#[test]
+fn every_command_runs_in_the_order_of_the_page() {
+    let mut shell = Shell::new(&our_configuration());
+    let mut run = 0;
+
+    for command in commands() {
+        if NOT_RUN.iter().any(|(start, _)| command.starts_with(start)) {
+            continue;
+        }
+        assert!(
+            RUN.iter().any(|start| command.starts_with(start)),
+            "{command:?} is in README.md, and this suite does not know it: teach it, or add it to NOT_RUN"
+        );
+        shell.run(&command);
+        run += 1;
+    }
+
+    shell.stop();
+    assert!(run > 20, "{run} commands were found: is this README.md?");
+}
+
+#[test]
+fn no_excuse_outlives_its_command() {
+    let commands = commands();
+
+    for (start, why) in NOT_RUN {
+        assert!(
+            commands.iter().any(|command| command.starts_with(start)),
+            "README.md no longer has {start:?} ({why})"
+        );
+    }
+    for needed in ["cargo run --release -- serve --dev ./dev", "cargo test"] {
+        assert!(
+            commands.iter().any(|command| command == needed),
+            "{needed} is missing"
+        );
+    }
+}
+
+#[test]
+fn the_manifest_has_both_flags_and_mounts_what_it_names() {
+    let manifest = blocks()
+        .into_iter()
+        .find(|block| block.text.starts_with("spec:"))
+        .expect("the manifest of kube-apiserver");
+
+    let tree: Value = serde_saphyr::from_str(&manifest.text).unwrap();
+
+    let container = &tree["spec"]["containers"][0];
+    let command = container["command"].to_string();
+    assert!(command.contains("--encryption-provider-config-automatic-reload=true"));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let paths: Vec<&str> = mounts
+        .iter()
+        .map(|it| it["mountPath"].as_str().unwrap())
+        .collect();
+    assert!(command.contains(&format!("--encryption-provider-config={}/", paths[1])));
+    assert!(Socket::default().path.starts_with(paths[0]));
+    for (mount, volume) in mounts.iter().zip(tree["spec"]["volumes"].as_array().unwrap()) {
+        assert_eq!(mount["name"], volume["name"]);
+        assert_eq!(mount["mountPath"], volume["hostPath"]["path"]);
+    }
+}
+
+#[test]
+fn the_table_of_keys_has_every_key_with_its_default() {
+    let socket = Socket::default();
+    let Store::File { dir } = Store::default();
+    let Telemetry { listen, log } = Telemetry::default();
+    let defaults = [
+        (
+            "node.machineIdFile",
+            Node::default().machine_id_file.display().to_string(),
+        ),
+        ("socket.path", socket.path.display().to_string()),
+        ("socket.mode", format!("{:04o}", socket.mode.0)),
+        ("ring.store.file.dir", dir.display().to_string()),
+        ("telemetry.listen", listen),
+        ("telemetry.log.format", format!("{:?}", log.format).to_lowercase()),
+        ("telemetry.log.level", format!("{:?}", log.level).to_lowercase()),
+    ];
+
+    let rows = columns(&table("| key | variable | default |"));
+
+    let named: Vec<(String, String)> = rows.iter().map(|row| (plain(&row[1]), plain(&row[0]))).collect();
+    assert_eq!(named, configuration_keys());
+    let default = |key: &str| rows.iter().find(|row| plain(&row[0]) == key).unwrap()[2].clone();
+    for (key, value) in defaults {
+        assert!(
+            default(key).starts_with(&format!("`{value}`")),
+            "{key}: {value} is not what {:?} says",
+            default(key)
+        );
+    }
+    let period = config::duration(&plain(&default("rotation.period")));
+    assert_eq!(period, Ok(Rotation::default().period));
+}
+
+#[test]
+fn the_table_of_limits_has_the_limits_of_the_code() {
+    use format::{generation, wrapped_seed};
+    use server::connection::{HANDSHAKE_DEADLINE, MAX_HEADERS, MAX_STREAMS};
+    let kib = |bytes: usize| format!("{} KiB", bytes / 1024);
+    let expected = [
+        (
+            "plaintext of an Encrypt",
+            format!("1 to {} bytes;", keyring::MAX_PLAINTEXT),
+        ),
+        (
+            "ciphertext",
+            format!(
+                "{} bytes for 32; at most {} bytes",
+                wrapped_seed::OVERHEAD + 32,
+                wrapped_seed::MAX_LEN
+            ),
+        ),
+        ("uid", format!("{} bytes", service::MAX_UID)),
+        ("key_id", format!("{} bytes are looked at;", service::MAX_KEY_ID)),
+        ("annotations", "none".to_owned()),
+        ("gRPC message", kib(service::MAX_MESSAGE)),
+        ("request headers", kib(usize::try_from(MAX_HEADERS).unwrap())),
+        ("connections", server::MAX_CONNECTIONS.to_string()),
+        ("requests at once, each connection", MAX_STREAMS.to_string()),
+        (
+            "first bytes of a connection",
+            format!("within {} s", HANDSHAKE_DEADLINE.as_secs()),
+        ),
+        (
+            "Encrypt stays with the key of the last Status",
+            format!("for {} s,", service::STATUS_GRACE.as_secs()),
+        ),
+        (
+            "open requests after SIGTERM",
+            format!("{} s", server::DRAIN.as_secs()),
+        ),
+        ("path of the socket", format!("{} bytes", config::MAX_SOCKET_PATH)),
+        (
+            "one generation of the ring",
+            format!("{} MiB", generation::MAX_LEN >> 20),
+        ),
+        ("generations kept", store::KEPT.to_string()),
+    ];
+
+    let rows = columns(&table("| what | limit |"));
+
+    let whats: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(whats, expected.each_ref().map(|(what, _)| *what));
+    for (row, (what, limit)) in rows.iter().zip(&expected) {
+        assert!(row[1].starts_with(limit), "{what}: {:?}, not {limit:?}", row[1]);
+    }
+}
+
+#[test]
+fn the_table_of_verbs_has_every_verb_and_no_other() {
+    let help = kekring(&["--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let listed = help
+        .split("Commands:\n")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
+
+    let rows = columns(&table("| verb | what it does |"));
+
+    for row in &rows {
+        let verb = plain(&row[0]);
+        let words: Vec<&str> = verb.split(' ').chain(["--help"]).collect();
+        let output = kekring(&words).output().unwrap();
+        assert!(output.status.success(), "{verb}: {}", shown(&output));
+    }
+    for verb in listed.lines().filter_map(|line| line.split_whitespace().next()) {
+        let known = rows
+            .iter()
+            .any(|row| plain(&row[0]).split(' ').next() == Some(verb));
+        assert!(known || verb == "help", "the table of verbs lacks {verb}");
+    }
+}
+
+#[test]
+fn every_message_that_is_explained_is_one_of_ours() {
+    let source = source();
+
+    let rows = columns(&table("| it says | what to do |"));
+
+    assert!(rows.len() > 20, "{} messages", rows.len());
+    for row in rows {
+        for message in row[0].split('`').skip(1).step_by(2) {
+            assert!(source.contains(message), "nothing in src/ says {message:?}");
+        }
+    }
+}
+
+#[test]
+fn every_file_that_is_named_exists() {
+    let text = document::text();
+
+    for link in text.split("](").skip(1) {
+        let path = link.split(')').next().unwrap();
+        assert!(in_repository(path).exists(), "README.md links to {path}");
+    }
+}
+
+fn our_configuration() -> String {
+    let block = blocks()
+        .into_iter()
+        .find(|block| block.text.contains("kind: Configuration"));
+    block.expect("a configuration of ours").text
+}
+
+fn plain(cell: &str) -> String {
+    cell.trim_matches('`').to_owned()
+}
+
+fn source() -> String {
+    let mut text = String::new();
+    let mut places = vec![in_repository("src")];
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            text += &fs::read_to_string(place).unwrap();
+        }
+    }
+    text
+}
