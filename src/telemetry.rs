@@ -66,7 +66,7 @@ impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, character) in self.0.chars().enumerate() {
             if position == SHOWN {
-                return write!(f, "… ({} bytes)", self.0.len());
+                return write!(f, "... ({} bytes)", self.0.len());
             }
             // Quotes and backslashes too: a value must not end early.
             if character.is_ascii_graphic() && !matches!(character, '"' | '\\') || character == ' ' {

@@ -104,7 +104,8 @@ async fn run(
     let mut housekeeping = housekeeping();
     loop {
         tokio::select! {
-            stream = door.accept() => accepted(stream, &gate, &shared, &graceful).await,
+            // Whoever connects while the ring is being opened waits for it, rather than being told that there is none.
+            stream = door.accept(), if ready.is_none() => accepted(stream, &gate, &shared, &graceful).await,
             health = &mut first_try, if ready.is_some() => {
                 tracing::info!(socket = %door.path().display(), "listening");
                 notify::ready(&health);
