@@ -183,6 +183,24 @@ impl Drop for Plugin {
     }
 }
 
+/// A process that ends with the test, however the test ends.
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Killed {
+    /// Ends it by SIGTERM, and says how it ended.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
+        self.0.wait().unwrap()
+    }
+}
+
 /// `kekring` with nothing from outside.
 pub(crate) fn kekring(args: &[&str]) -> Command {
     let mut command = Command::new(KEKRING);

@@ -1,0 +1,377 @@
+//! Who gets in, and what may stand at the socket's path.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::client::Client;
+use crate::support::{KEKRING, Killed, PATIENCE, Plugin, shown, wait_until};
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+/// Makes the socket's directory before the server does.
+fn run_directory(plugin: &Plugin, mode: u32) {
+    let dir = plugin.socket.parent().unwrap();
+    fs::create_dir(dir).unwrap();
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Runs `serve` to its end, which comes at once where it refuses.
+fn refusal(plugin: &Plugin) -> (Option<i32>, String) {
+    let output = plugin.verb(&["serve"]);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn the_socket_has_its_final_mode_and_the_umask_does_not_matter() {
+    for (configured, expected) in [("\"0600\"", 0o600), ("\"0660\"", 0o660)] {
+        let plugin = Plugin::with(&format!("{{socket: {{mode: {configured}}}}}"));
+
+        assert_eq!(mode(&plugin.socket), expected);
+        assert_eq!(mode(plugin.socket.parent().unwrap()), 0o700);
+    }
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let mut plugin = Plugin::start();
+    plugin.kill();
+    assert!(
+        fs::symlink_metadata(&plugin.socket)
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
+
+    plugin.serve();
+
+    assert!(plugin.verb(&["probe", "--round-trip"]).status.success());
+}
+
+#[test]
+fn a_live_server_is_never_displaced() {
+    let plugin = Plugin::start();
+    let before = fs::symlink_metadata(&plugin.socket).unwrap().ino();
+
+    let (code, text) = refusal(&plugin);
+
+    assert_eq!(code, Some(3), "{text}");
+    assert!(
+        text.contains("it was left alone") && text.contains("hint: "),
+        "{text}"
+    );
+    assert_eq!(fs::symlink_metadata(&plugin.socket).unwrap().ino(), before);
+    assert!(plugin.verb(&["probe"]).status.success());
+}
+
+#[test]
+fn somebody_elses_live_socket_is_left_alone_even_when_it_accepts_nothing() {
+    let plugin = Plugin::prepared("{}");
+    run_directory(&plugin, 0o700);
+    let other = UnixListener::bind(&plugin.socket).unwrap();
+
+    let (code, text) = refusal(&plugin);
+
+    assert_eq!(code, Some(3));
+    assert!(text.contains("another server is listening there"), "{text}");
+    other.set_nonblocking(true).unwrap();
+    assert!(plugin.socket.exists());
+}
+
+#[test]
+fn a_foreign_file_at_the_path_is_left_alone() {
+    for kind in ["file", "directory", "link"] {
+        let plugin = Plugin::prepared("{}");
+        run_directory(&plugin, 0o700);
+        match kind {
+            "file" => fs::write(&plugin.socket, "precious").unwrap(),
+            "directory" => fs::create_dir(&plugin.socket).unwrap(),
+            _ => std::os::unix::fs::symlink("/nowhere", &plugin.socket).unwrap(),
+        }
+
+        let (code, text) = refusal(&plugin);
+
+        assert_eq!(code, Some(3), "{kind}: {text}");
+        assert!(
+            text.contains("no socket is there; it was left alone"),
+            "{kind}: {text}"
+        );
+        assert!(fs::symlink_metadata(&plugin.socket).is_ok(), "{kind}");
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_write_is_refused() {
+    for mode in [0o777, 0o770, 0o702, 0o1777] {
+        let plugin = Plugin::prepared("{}");
+        run_directory(&plugin, mode);
+
+        let (code, text) = refusal(&plugin);
+
+        assert_eq!(code, Some(3), "{mode:o}: {text}");
+        assert!(
+            text.contains("could put another socket in its place"),
+            "{mode:o}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_parent_directory_that_others_can_write_is_refused() {
+    let plugin = Plugin::prepared("{}");
+    fs::set_permissions(&plugin.dir, fs::Permissions::from_mode(0o777)).unwrap();
+
+    let (code, text) = refusal(&plugin);
+
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("others can write"), "{text}");
+}
+
+#[test]
+fn a_path_over_107_bytes_is_a_configuration_error() {
+    let long = format!("/tmp/{}", "x".repeat(103));
+    assert_eq!(long.len(), 108);
+    let plugin = Plugin::unmade(&format!("{{socket: {{path: {long}}}}}"));
+
+    let (code, text) = refusal(&plugin);
+
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("108 bytes") && text.contains("at most 107"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_socket_of_107_bytes_works() {
+    let plugin = Plugin::prepared("{}");
+    let dir = plugin.dir.join("run");
+    let room = 107 - dir.as_os_str().len() - 1;
+    let path = dir.join("s".repeat(room));
+    plugin.configure(&format!("{{socket: {{path: {}}}}}", path.display()));
+    let mut plugin = plugin;
+
+    plugin.serve();
+
+    assert!(path.exists());
+}
+
+#[test]
+fn an_abstract_socket_is_a_configuration_error() {
+    let plugin = Plugin::unmade("{socket: {path: \"@kekring\"}}");
+
+    let (code, text) = refusal(&plugin);
+
+    assert_eq!(code, Some(2));
+    assert!(text.contains("abstract socket"), "{text}");
+}
+
+#[test]
+fn a_removed_socket_is_bound_again_and_old_connections_go_on() {
+    let plugin = Plugin::start();
+    let before = Client::connect(&plugin.socket);
+    before.status().unwrap();
+
+    fs::remove_file(&plugin.socket).unwrap();
+
+    wait_until("the socket to be back", PATIENCE, || {
+        plugin.verb(&["probe"]).status.success()
+    });
+    assert_eq!(mode(&plugin.socket), 0o600);
+    before.status().unwrap();
+}
+
+#[test]
+fn a_removed_socket_directory_is_made_again() {
+    let plugin = Plugin::start();
+
+    fs::remove_dir_all(plugin.socket.parent().unwrap()).unwrap();
+
+    wait_until("the socket to be back", PATIENCE, || {
+        plugin.verb(&["probe"]).status.success()
+    });
+    assert_eq!(mode(plugin.socket.parent().unwrap()), 0o700);
+}
+
+#[test]
+fn what_is_no_http_2_is_closed_without_an_answer() {
+    let plugin = Plugin::start();
+
+    for garbage in [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".as_slice(),
+        &[
+            0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0,
+        ],
+        &[0; 64],
+    ] {
+        let mut stream = UnixStream::connect(&plugin.socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(garbage).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    assert!(plugin.verb(&["probe"]).status.success());
+}
+
+#[test]
+fn a_client_that_does_not_begin_is_closed_and_others_are_served_meanwhile() {
+    let plugin = Plugin::start();
+    let mut slow = UnixStream::connect(&plugin.socket).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    slow.write_all(b"PRI * HT").unwrap();
+
+    let probe = plugin.verb(&["probe", "--round-trip"]);
+
+    assert!(probe.status.success(), "{}", shown(&probe));
+    assert_eq!(slow.read(&mut [0; 1]).unwrap(), 0, "closed by the deadline");
+}
+
+#[test]
+fn connections_over_the_cap_are_closed_and_those_below_go_on() {
+    let plugin = Plugin::start();
+    let first = Client::connect(&plugin.socket);
+    first.status().unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut held: Vec<UnixStream> = Vec::new();
+    let served = |stream: &mut UnixStream| {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(preface);
+        matches!(stream.read(&mut [0; 1]), Ok(1))
+    };
+
+    for _ in 0..kekring::server::MAX_CONNECTIONS + 8 {
+        let mut stream = UnixStream::connect(&plugin.socket).unwrap();
+        if served(&mut stream) {
+            held.push(stream);
+        }
+    }
+
+    assert_eq!(held.len(), kekring::server::MAX_CONNECTIONS - 1);
+    first.status().unwrap();
+    held.clear();
+    wait_until("a place to be free", PATIENCE, || {
+        plugin.verb(&["probe"]).status.success()
+    });
+}
+
+/// What systemd does: binds the socket, and passes it to the server as descriptor 3.
+fn activate(plugin: &Plugin, listener: &UnixListener) -> Killed {
+    let server = Command::new("/bin/sh")
+        .arg("-c")
+        .arg("exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve --config \"$1\"")
+        .arg(KEKRING)
+        .arg(&plugin.config)
+        .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Killed(server.unwrap())
+}
+
+#[test]
+fn a_socket_that_systemd_passes_in_is_served_and_left_in_place() {
+    let mut plugin = Plugin::prepared("{}");
+    run_directory(&plugin, 0o700);
+    let listener = UnixListener::bind(&plugin.socket).unwrap();
+
+    let first = activate(&plugin, &listener);
+    wait_until("the first server", PATIENCE, || {
+        plugin.verb(&["probe"]).status.success()
+    });
+    assert!(first.stop().success());
+    assert!(plugin.socket.exists(), "the socket is systemd's");
+    // Nobody serves now: a client waits in the socket's queue, and the next server answers it.
+    let waiting = plugin
+        .command(&["probe", "--timeout", "20s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let second = activate(&plugin, &listener);
+
+    assert!(waiting.wait_with_output().unwrap().status.success());
+    assert!(second.stop().success());
+    drop(listener);
+    // Without systemd the same path is bound by kekring itself.
+    plugin.serve();
+}
+
+#[test]
+fn an_activated_socket_that_was_removed_gets_a_second_one() {
+    let plugin = Plugin::prepared("{}");
+    run_directory(&plugin, 0o700);
+    let listener = UnixListener::bind(&plugin.socket).unwrap();
+    let _server = activate(&plugin, &listener);
+    wait_until("the server", PATIENCE, || {
+        plugin.verb(&["probe"]).status.success()
+    });
+
+    fs::remove_file(&plugin.socket).unwrap();
+
+    wait_until("the socket to be back", PATIENCE, || {
+        plugin.verb(&["probe"]).status.success()
+    });
+}
+
+#[test]
+fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("TESTS_REQUIRED").is_none(), "needs root");
+        eprintln!("ignored: needs root, to become another user");
+        return;
+    }
+    let plugin = Plugin::start();
+    for (path, mode) in [
+        (plugin.dir.as_path(), 0o755),
+        (plugin.socket.parent().unwrap(), 0o755),
+        (&plugin.socket, 0o777),
+    ] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let binary = plugin.dir.join("kekring");
+    fs::copy(KEKRING, &binary).unwrap();
+    let probe_as = |uid: u32| {
+        let mut command = Command::new(&binary);
+        command
+            .args(["probe", "--socket"])
+            .arg(&plugin.socket)
+            .uid(uid)
+            .gid(uid)
+            .env_clear()
+            .current_dir("/");
+        command.output().unwrap()
+    };
+
+    let stranger = probe_as(4711);
+    let overflow = probe_as(65534);
+
+    assert!(!stranger.status.success() && !overflow.status.success());
+    assert!(plugin.verb(&["probe"]).status.success());
+    wait_until("the refusal to be logged", PATIENCE, || {
+        plugin.log().contains("peer refused")
+    });
+    assert!(plugin.log().contains("uid=4711"), "{}", plugin.log());
+    // It was closed before a byte was exchanged, not after.
+    assert!(!plugin.log().contains("Status"), "{}", plugin.log());
+}
+
+#[test]
+fn an_allow_list_is_the_whole_list() {
+    let mut plugin = Plugin::prepared("{socket: {allowUsers: [4711]}}");
+    plugin.spawn();
+    wait_until("the socket", PATIENCE, || plugin.socket.exists());
+
+    let probe = plugin.verb(&["probe", "--timeout", "5s"]);
+
+    assert_eq!(probe.status.code(), Some(1), "{}", shown(&probe));
+    assert!(plugin.log().contains("peer refused"));
+}

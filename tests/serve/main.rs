@@ -1,0 +1,20 @@
+//! The served socket: real processes, real files, a real gRPC client.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod causes;
+mod client;
+mod door;
+mod life;
+mod limits;
+mod rotation;
+mod secrets;

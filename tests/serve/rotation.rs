@@ -1,0 +1,241 @@
+//! Rotation as a connected kube-apiserver sees it.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use rustix::process::Signal;
+
+use crate::client::Client;
+use crate::support::{PATIENCE, Plugin, shown, wait_until};
+
+#[test]
+fn rotate_activates_the_prepared_key_and_prepares_the_next() {
+    let plugin = Plugin::start();
+    let before = plugin.json(&["status"]);
+
+    let outcome = plugin.json(&["rotate"]);
+
+    assert_eq!(outcome["rotated"], true);
+    assert_eq!(
+        outcome["active"], before["next"],
+        "the key that every copy already held"
+    );
+    assert_ne!(outcome["next"], before["next"]);
+    let states: Vec<_> = plugin.json(&["keys", "list"])["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["state"].clone())
+        .collect();
+    assert_eq!(states, ["deactivated", "active", "pre-active"]);
+    assert_eq!(
+        Client::connect(&plugin.socket).key_id(),
+        outcome["active"].as_str().unwrap()
+    );
+}
+
+#[test]
+fn encrypt_uses_what_status_said_on_that_connection_across_a_rotation() {
+    let plugin = Plugin::start();
+    let told = Client::connect(&plugin.socket);
+    let untold = Client::connect(&plugin.socket);
+    let old = told.key_id();
+
+    assert!(plugin.verb(&["rotate"]).status.success());
+
+    assert_eq!(told.encrypt(&[1; 32]).unwrap().key_id, old);
+    let new = untold.encrypt(&[1; 32]).unwrap().key_id;
+    assert_ne!(new, old);
+    assert_eq!(told.key_id(), new);
+    assert_eq!(told.encrypt(&[1; 32]).unwrap().key_id, new);
+}
+
+#[test]
+fn status_and_encrypt_never_disagree_while_keys_rotate_by_themselves() {
+    let plugin = Plugin::with("{rotation: {period: 1s}}");
+    let socket = plugin.socket.clone();
+    let done = AtomicBool::new(false);
+
+    let mut sealed = Vec::new();
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let client = Client::connect(&socket);
+                    let mut kept: Vec<kekring::proto::kms::EncryptResponse> = Vec::new();
+                    while !done.load(Ordering::SeqCst) {
+                        let told = client.key_id();
+                        let answer = client.encrypt(&[7; 32]).unwrap();
+                        assert_eq!(answer.key_id, told);
+                        if kept.last().is_none_or(|last| last.key_id != told) {
+                            kept.push(answer);
+                        }
+                    }
+                    kept
+                })
+            })
+            .collect();
+        wait_until("four rotations", PATIENCE, || {
+            plugin.json(&["status"])["generation"].as_u64().unwrap() >= 5
+        });
+        done.store(true, Ordering::SeqCst);
+        for caller in callers {
+            sealed.extend(caller.join().unwrap());
+        }
+    });
+
+    let client = Client::connect(&plugin.socket);
+    assert!(sealed.iter().all(|it| client.decrypt(it).unwrap() == [7; 32]));
+    let mut seen: Vec<u64> = sealed
+        .iter()
+        .map(|it| it.key_id[1..].split('-').next().unwrap().parse().unwrap())
+        .collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() >= 4, "{seen:?}");
+}
+
+#[test]
+fn old_seeds_open_after_rotations_and_restarts() {
+    let mut plugin = Plugin::start();
+    let mut sealed = Vec::new();
+    for _ in 0..7 {
+        sealed.push(Client::connect(&plugin.socket).encrypt(&[7; 32]).unwrap());
+        assert!(plugin.verb(&["rotate"]).status.success());
+    }
+    plugin.kill();
+    plugin.serve();
+
+    let client = Client::connect(&plugin.socket);
+
+    for old in &sealed {
+        assert_eq!(client.decrypt(old).unwrap(), [7; 32], "{}", old.key_id);
+    }
+    let stored = fs::read_dir(plugin.dir.join("ring")).unwrap();
+    let kept = stored
+        .filter(|it| {
+            it.as_ref()
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .ends_with(".ring")
+        })
+        .count();
+    assert_eq!(kept, kekring::store::KEPT);
+}
+
+#[test]
+fn fresh_skips_the_prepared_key() {
+    let plugin = Plugin::start();
+    let before = plugin.json(&["status"]);
+
+    let outcome = plugin.json(&["rotate", "--fresh"]);
+
+    assert_ne!(outcome["active"], before["next"]);
+    assert_ne!(outcome["active"], before["active"]);
+    assert_eq!(outcome["generation"], 3);
+}
+
+#[test]
+fn a_prepared_key_waits_for_its_activation_by_hand() {
+    let plugin = Plugin::with("{rotation: {period: 1s}}");
+    wait_until("a first rotation", PATIENCE, || {
+        plugin.json(&["status"])["generation"] != 1
+    });
+
+    let prepared = loop {
+        // The server rotates at the same time; who loses is told to try again.
+        let output = plugin.verb(&["rotate", "--prepare", "-o", "json"]);
+        if output.status.success() {
+            break serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+        }
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("changed by another process"),
+            "{}",
+            shown(&output)
+        );
+    };
+    let again = plugin.verb(&["rotate", "--prepare"]);
+    let waiting = plugin.json(&["status"]);
+    let activated = plugin.json(&["rotate", "--activate"]);
+
+    assert_eq!(prepared["rotated"], false);
+    assert_eq!(again.status.code(), Some(3), "{}", shown(&again));
+    assert_eq!(
+        waiting["nextRotationSeconds"],
+        serde_json::Value::Null,
+        "not by itself"
+    );
+    assert_eq!(waiting["active"], prepared["active"]);
+    assert_eq!(activated["active"], prepared["next"]);
+}
+
+#[test]
+fn if_older_than_leaves_a_young_key_alone() {
+    let plugin = Plugin::start();
+
+    let young = plugin.json(&["rotate", "--if-older-than", "30d"]);
+    let old = plugin.json(&["rotate", "--if-older-than", "0s"]);
+
+    assert_eq!(
+        (&young["rotated"], &young["generation"]),
+        (&false.into(), &1.into())
+    );
+    assert_eq!((&old["rotated"], &old["generation"]), (&true.into(), &2.into()));
+}
+
+#[test]
+fn rotate_says_who_has_not_taken_the_new_key_and_ends_with_4() {
+    let plugin = Plugin::start();
+    let seen = || plugin.json(&["status"])["nodes"][0]["serving"] == true;
+    wait_until("the status file", PATIENCE, seen);
+    plugin.signal(Signal::STOP);
+
+    let output = plugin.verb(&["rotate", "--timeout", "1s"]);
+    plugin.signal(Signal::CONT);
+
+    assert_eq!(output.status.code(), Some(4), "{}", shown(&output));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("node node-under-test"),
+        "{}",
+        shown(&output)
+    );
+    let client = Client::connect(&plugin.socket);
+    wait_until("the key to be taken", PATIENCE, || {
+        client.key_id().starts_with("k2-")
+    });
+}
+
+#[test]
+fn a_key_that_appears_in_the_store_is_found_by_the_request_that_needs_it() {
+    let plugin = Plugin::start();
+    let client = Client::connect(&plugin.socket);
+    client.key_id();
+
+    // A well-formed name that no store holds: asked for once, answered in bounded time, nothing changes.
+    let request = kekring::proto::kms::DecryptRequest {
+        ciphertext: vec![1; 142],
+        key_id: "k9-00112233445566778899aabbccddeeff".into(),
+        ..Default::default()
+    };
+    let status = client.decrypt_with(request).unwrap_err();
+
+    assert_eq!(status.code(), tonic::Code::NotFound);
+    assert_eq!(plugin.json(&["status"])["generation"], 1);
+}
+
+#[test]
+fn sighup_takes_a_ring_that_a_verb_wrote() {
+    let plugin = Plugin::start();
+    let output = plugin.verb(&["rotate", "--timeout", "0s", "-o", "json"]);
+    let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    plugin.signal(Signal::HUP);
+
+    let client = Client::connect(&plugin.socket);
+
+    wait_until("the new key", PATIENCE, || {
+        client.key_id() == outcome["active"].as_str().unwrap()
+    });
+}
