@@ -66,14 +66,18 @@ impl Service {
         result: Result<(), &Status>,
     ) {
         let peer = &self.connection.peer;
-        let (uid, key_id, took_us) = (Printable(uid), Printable(key_id), started.elapsed().as_micros());
+        let (uid, key_id, took_us) = (
+            Printable::new(uid),
+            Printable::new(key_id),
+            started.elapsed().as_micros(),
+        );
         match result {
             Ok(()) if method == "Encrypt" => {
                 tracing::info!(%uid, %key_id, %peer, took_us, "{method} done");
             }
             Ok(()) => tracing::debug!(%uid, %key_id, %peer, took_us, "{method} done"),
             Err(status) => {
-                let (code, why) = (status.code(), Printable(status.message()));
+                let (code, why) = (status.code(), Printable::reason(status.message()));
                 tracing::info!(%uid, %key_id, %peer, took_us, ?code, %why, "{method} refused");
             }
         }

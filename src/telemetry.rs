@@ -14,6 +14,8 @@ use crate::keyring::ring::UnixTime;
 const QUEUE: usize = 4096;
 /// Longest text from outside that a log line shows, in characters.
 const SHOWN: usize = 128;
+/// Longest reason of our own that a log line shows, in characters: paths make them long.
+const REASON: usize = 1024;
 
 /// Starts the log on standard error. The log ends when the guard is dropped, and writes what is queued then.
 pub fn start(log: &Log) -> WorkerGuard {
@@ -60,13 +62,28 @@ pub fn shown_time(time: UnixTime) -> String {
 }
 
 /// Text from outside as it may stand in a log: control characters escaped, and cut.
-pub struct Printable<'a>(pub &'a str);
+pub struct Printable<'a> {
+    text: &'a str,
+    most: usize,
+}
+
+impl<'a> Printable<'a> {
+    /// Text from outside.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, most: SHOWN }
+    }
+
+    /// A reason of our own, which may quote text from outside.
+    pub fn reason(text: &'a str) -> Self {
+        Self { text, most: REASON }
+    }
+}
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, character) in self.0.chars().enumerate() {
-            if position == SHOWN {
-                return write!(f, "... ({} bytes)", self.0.len());
+        for (position, character) in self.text.chars().enumerate() {
+            if position == self.most {
+                return write!(f, "... ({} bytes)", self.text.len());
             }
             // Quotes and backslashes too: a value must not end early.
             if character.is_ascii_graphic() && !matches!(character, '"' | '\\') || character == ' ' {
@@ -85,7 +102,7 @@ mod tests {
 
     #[test]
     fn text_from_outside_cannot_forge_a_line() {
-        let shown = Printable("a\nERROR fake \u{1b}[31m\u{202e} \"x\" é").to_string();
+        let shown = Printable::new("a\nERROR fake \u{1b}[31m\u{202e} \"x\" é").to_string();
 
         assert!(
             shown.is_ascii() && !shown.contains(|c: char| c.is_control()),
@@ -96,7 +113,7 @@ mod tests {
 
     #[test]
     fn long_text_is_cut() {
-        let shown = Printable(&"x".repeat(100_000)).to_string();
+        let shown = Printable::new(&"x".repeat(100_000)).to_string();
 
         assert!(shown.len() < 200 && shown.ends_with("(100000 bytes)"));
     }

@@ -94,7 +94,10 @@ impl From<StoreError> for Failure {
 
 impl From<RootError> for Failure {
     fn from(why: RootError) -> Self {
-        Self::failed(why.to_string(), "check the root's file, its owner and its mode")
+        Self::failed(
+            format!("cannot make a ring: {why}"),
+            "check the directory, owner and mode of the file; no ring was made",
+        )
     }
 }
 

@@ -120,7 +120,16 @@ fn node(report: &mut Report, config: &Config) {
     match &server {
         Some(server) if serving => {
             report.protections.clone_from(&server.protections);
-            report.warnings.extend(server.problems.iter().cloned());
+            for problem in &server.problems {
+                // The server adds a hint to what this verb may have found itself.
+                if !report
+                    .warnings
+                    .iter()
+                    .any(|known| problem.starts_with(known.as_str()))
+                {
+                    report.warnings.push(problem.clone());
+                }
+            }
             for warning in &server.warnings {
                 if !report.warnings.contains(warning) {
                     report.warnings.push(warning.clone());

@@ -64,7 +64,7 @@ impl OpenError {
     /// What to do.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoRing(_) => "make one with `kekring init`, or restore a backup; never both on one cluster".into(),
+            Self::NoRing(_) => "mount its disk, or restore a backup; only a cluster that never had one gets one by `kekring init`".into(),
             Self::RingGone(_) => {
                 "put the ring's files back from the mirror or a backup; without them nothing it encrypted can be read".into()
             }

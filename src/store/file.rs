@@ -169,8 +169,11 @@ fn parse_name(name: &str) -> Option<(u64, &str)> {
     (plain && number > 0 && number.to_string() == generation).then_some((number, digits))
 }
 
-/// Names of generations in a directory; foreign files do not count.
+/// Names of generations in a directory; foreign files do not count, and a directory that is not there has none.
 fn names(dir: &Path) -> Result<Stamp, StoreError> {
+    if matches!(dir.try_exists(), Ok(false)) {
+        return Ok(Stamp::default());
+    }
     check_directory(dir)?;
     let entries = fs::read_dir(dir).map_err(|why| unavailable("cannot read", dir, &why))?;
     let mut names = Vec::new();
