@@ -1,0 +1,73 @@
+//! Two writers at once.
+
+use std::fs::File;
+use std::thread;
+
+use kekring::custody::CommitError;
+use kekring::store::StoreError;
+
+use crate::bench::Bench;
+
+#[test]
+fn of_two_changes_from_one_state_exactly_one_is_made() {
+    let bench = Bench::new();
+    let (one, other) = (bench.open(), bench.open());
+
+    let first = bench.try_rotate(&one);
+    let second = bench.try_rotate(&other);
+
+    assert!(first.is_ok());
+    assert!(matches!(second, Err(CommitError::Store(StoreError::Conflict(_)))));
+    assert_eq!(bench.generations().len(), 2);
+}
+
+#[test]
+fn many_writers_make_one_unbroken_history() {
+    let bench = Bench::new();
+    let rotated: usize = thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let attempts = (0..10).map(|_| bench.try_rotate(&bench.open()));
+                    attempts.filter(Result::is_ok).count()
+                })
+            })
+            .collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+    });
+
+    let opened = bench.open();
+
+    assert!(rotated >= 10, "{rotated}");
+    assert_eq!(opened.ring.generation, 1 + u64::try_from(rotated).unwrap());
+    assert_eq!(opened.ring.keys.len(), 2 + rotated);
+    assert!(
+        opened.warnings.iter().all(|it| !it.contains("histories")),
+        "{:?}",
+        opened.warnings
+    );
+}
+
+#[test]
+fn a_writer_waits_for_the_lock() {
+    let bench = Bench::new();
+    bench.rotate();
+    let held = File::open(bench.path("ring/lock")).unwrap();
+    held.lock().unwrap();
+
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| bench.rotate());
+        crate::support::wait_until("the writer to reach the lock", crate::support::PATIENCE, || {
+            // Another thread has the lock file open besides us.
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            let lock = bench.path("ring/lock");
+            open.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|it| it == lock))
+                .count()
+                >= 2
+        });
+        assert!(!writer.is_finished());
+        assert_eq!(bench.generations().len(), 2);
+        drop(held);
+        assert_eq!(writer.join().unwrap().ring.generation, 3);
+    });
+}

@@ -1,0 +1,19 @@
+//! The file store and custody on real files: durability, damage, forks, marks, mirrors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod concurrency;
+mod damage;
+mod fork;
+mod mark;
+mod roots;

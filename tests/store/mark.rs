@@ -1,0 +1,124 @@
+//! The mark and the mirror: what a node has said, it never takes back.
+
+use std::fs;
+
+use crate::bench::{Bench, generations};
+
+#[test]
+fn the_mark_follows_each_change_and_says_what_is_reported() {
+    let bench = Bench::new();
+    let before = bench.open().mark.unwrap();
+
+    let after = bench.rotate();
+
+    let mark = bench.open().mark.unwrap();
+    assert_eq!(before.generation, 1);
+    assert_eq!((mark.generation, mark.hash), (2, after.head.hash));
+    assert_eq!(mark.reported, after.ring.active().unwrap().id);
+}
+
+#[test]
+fn an_older_mark_never_replaces_a_newer_one() {
+    let bench = Bench::new();
+    let old = bench.open();
+    bench.rotate();
+
+    bench.custody().settle(&old, old.mark.as_ref()).unwrap();
+
+    assert_eq!(bench.open().mark.unwrap().generation, 2);
+}
+
+#[test]
+fn a_ring_that_was_put_back_to_an_older_state_reports_nothing_and_stays_as_it_is() {
+    let bench = Bench::new();
+    bench.rotate();
+    fs::remove_file(bench.newest()).unwrap();
+
+    let opened = bench.open();
+
+    let why = opened.keyring().status().unwrap_err().to_string();
+    assert!(why.contains("below its mark"), "{why}");
+    assert!(bench.try_rotate(&opened).is_err());
+}
+
+#[test]
+fn a_mark_in_the_mirror_alone_is_enough() {
+    let bench = Bench::mirrored();
+    bench.rotate();
+    fs::remove_file(bench.newest()).unwrap();
+    fs::remove_file(generations(&bench.path("mirror")).pop().unwrap()).unwrap();
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+
+    let why = bench.open().keyring().status().unwrap_err().to_string();
+
+    assert!(why.contains("below its mark"), "{why}");
+}
+
+#[test]
+fn the_mirror_holds_each_generation_and_stands_in_for_a_damaged_one() {
+    let bench = Bench::mirrored();
+    bench.rotate();
+    fs::write(bench.newest(), "damaged").unwrap();
+
+    let opened = bench.open();
+
+    assert_eq!(opened.ring.generation, 2);
+    assert!(opened.keyring().status().is_ok());
+    assert!(
+        opened.warnings.iter().any(|it| it.contains("corrupt")),
+        "{:?}",
+        opened.warnings
+    );
+}
+
+#[test]
+fn a_damaged_copy_is_mended_from_the_mirror() {
+    let bench = Bench::mirrored();
+    bench.rotate();
+    let whole = fs::read(bench.newest()).unwrap();
+    fs::write(bench.newest(), "damaged").unwrap();
+    let opened = bench.open();
+
+    bench.custody().settle(&opened, opened.mark.as_ref()).unwrap();
+
+    assert_eq!(fs::read(bench.newest()).unwrap(), whole);
+    assert!(bench.open().warnings.iter().all(|it| !it.contains("corrupt")));
+}
+
+#[test]
+fn a_mirror_that_is_away_stops_a_change_before_it_is_used_and_not_the_opening() {
+    let bench = Bench::mirrored();
+    let away = bench.path("away");
+    fs::rename(bench.path("mirror"), &away).unwrap();
+    let opened = bench.open();
+
+    let refused = bench.try_rotate(&opened).err().unwrap().to_string();
+
+    assert!(opened.keyring().status().is_ok());
+    assert!(refused.contains("is durable, and is not used yet"), "{refused}");
+    fs::rename(&away, bench.path("mirror")).unwrap();
+    assert_eq!(bench.rotate().ring.generation, 3);
+}
+
+#[test]
+fn a_tampered_mark_is_noticed_and_does_not_count() {
+    let bench = Bench::new();
+    let path = bench.path("ring/mark");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+
+    let opened = bench.open();
+
+    assert!(opened.mark.is_none());
+    assert!(
+        opened
+            .warnings
+            .iter()
+            .any(|it| it.contains("the mark cannot be used")),
+        "{:?}",
+        opened.warnings
+    );
+    assert!(opened.keyring().status().is_ok());
+}

@@ -1,0 +1,116 @@
+//! Roots over real files, alone and side by side.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use kekring::keyring::{RingId, lifecycle};
+use kekring::root::{PassphraseRoot, RecoveryCode, RootKey};
+
+use crate::bench::{Bench, NOW, file_root, key, passphrase_root};
+
+fn write_secret(bench: &Bench, name: &str, content: &[u8]) -> std::path::PathBuf {
+    let path = bench.path(name);
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+fn opening_fails(bench: &Bench, roots: Vec<Box<dyn RootKey>>) -> String {
+    match bench.custody_with(roots).open(None, NOW) {
+        Ok(_) => panic!("it opens"),
+        Err(why) => format!("{why}; {}", why.hint()),
+    }
+}
+
+#[test]
+fn a_root_file_is_exactly_32_bytes_that_its_owner_alone_can_read() {
+    let bench = Bench::new();
+    let good = fs::read(bench.path("root.key")).unwrap();
+    let hex = data_encoding::HEXLOWER.encode(&good).into_bytes();
+    let with_newline = [good.as_slice(), b"\n"].concat();
+    for (content, says) in [
+        (&b""[..], "is empty"),
+        (&good[..31], "is 31 bytes"),
+        (&with_newline, "the last a line feed"),
+        (&[good.as_slice(), b"x"].concat(), "is 33 bytes"),
+        (&hex, "looks like hexadecimal"),
+        (&[b'x'; 5000], "is longer than 4096 bytes"),
+    ] {
+        let path = write_secret(&bench, "other.key", content);
+        let error = opening_fails(&bench, vec![file_root(&path)]);
+        assert!(error.contains(says), "{says}: {error}");
+    }
+    fs::set_permissions(bench.path("root.key"), fs::Permissions::from_mode(0o640)).unwrap();
+    let error = opening_fails(&bench, vec![file_root(&bench.path("root.key"))]);
+    assert!(error.contains("has mode 0640"), "{error}");
+}
+
+#[test]
+fn wrong_missing_and_unfitting_roots_are_told_apart() {
+    let bench = Bench::new();
+    let wrong = write_secret(&bench, "wrong.key", &[9; 32]);
+    let missing = bench.path("missing.key");
+    let phrase = write_secret(&bench, "phrase", b"correct horse battery staple\n");
+
+    let by_wrong = opening_fails(&bench, vec![file_root(&wrong)]);
+    let by_missing = opening_fails(&bench, vec![file_root(&missing)]);
+    let by_kind = opening_fails(&bench, vec![passphrase_root(&phrase)]);
+
+    assert!(by_wrong.contains("wrong root"), "{by_wrong}");
+    assert!(
+        by_missing.contains("unavailable: cannot read") && by_missing.contains("missing.key"),
+        "{by_missing}"
+    );
+    assert!(by_kind.contains("none fits"), "{by_kind}");
+}
+
+#[test]
+fn any_one_of_several_roots_opens_the_ring() {
+    let bench = Bench::new();
+    for path in bench.generations() {
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+    let phrase = write_secret(&bench, "phrase", b"correct horse battery staple\n");
+    let code = RecoveryCode::generate().unwrap();
+    let typed = write_secret(&bench, "code", code.text().to_lowercase().as_bytes());
+    let roots = || vec![file_root(&bench.path("root.key")), passphrase_root(&phrase)];
+    let further: Vec<Box<dyn RootKey>> = vec![Box::new(PassphraseRoot::from_code(code))];
+    let ring = lifecycle::create(RingId([8; 16]), key(), key(), NOW);
+    bench.custody_with(roots()).create(ring, &further, NOW).unwrap();
+
+    for root in [
+        file_root(&bench.path("root.key")),
+        passphrase_root(&phrase),
+        passphrase_root(&typed),
+    ] {
+        let shown = root.describe();
+        let opened = bench.custody_with(vec![root]).open(None, NOW);
+        assert!(opened.is_ok(), "{shown}: {:?}", opened.err());
+    }
+    let other = write_secret(&bench, "phrase2", b"correct horse battery stable\n");
+    assert!(opening_fails(&bench, vec![passphrase_root(&other)]).contains("wrong root"));
+}
+
+#[test]
+fn passphrases_that_are_too_short_or_too_long_are_refused() {
+    let bench = Bench::new();
+    for (length, accepted) in [(0, false), (15, false), (16, true), (1024, true), (1025, false)] {
+        let path = write_secret(&bench, "phrase", &vec![b'x'; length]);
+        let context = kekring::crypto::kdf::Context::new("test");
+        let sealed = passphrase_root(&path).seal(&key(), &context);
+        assert_eq!(sealed.is_ok(), accepted, "{length}: {:?}", sealed.err());
+    }
+}
+
+#[test]
+fn the_ring_key_at_hand_needs_no_root() {
+    let bench = Bench::new();
+    let held = bench.open().ring_key;
+    bench.rotate();
+    fs::remove_file(bench.path("root.key")).unwrap();
+
+    let opened = bench.custody().open(Some(&held), NOW).unwrap();
+
+    assert_eq!(opened.ring.generation, 2);
+}
