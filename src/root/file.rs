@@ -79,7 +79,7 @@ pub fn create_key_file(path: &Path) -> Result<(), RootError> {
     write_new(path, key.expose())
 }
 
-/// Writes a new 0600 file and makes it durable, its name included; removes it again where that fails.
+/// Makes a new 0600 file that is whole from the moment it has its name, and durable, its name included.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), RootError> {
     let failed = |why: std::io::Error| match why.kind() {
         ErrorKind::AlreadyExists => {
@@ -87,21 +87,20 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), RootError> {
         }
         _ => RootError::Unavailable(format!("cannot create {}: {why}", path.display())),
     };
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
-    written.map_err(|why| {
-        let _ = std::fs::remove_file(path);
-        failed(why)
-    })
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".kekring-").tempfile_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path).map_err(|failed| failed.error)?;
+        File::open(dir)?.sync_all().inspect_err(|_| {
+            let _ = std::fs::remove_file(path);
+        })
+    };
+    write().map_err(failed)
 }
 
 /// Reads a secret file that its owner alone can read.
