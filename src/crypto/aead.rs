@@ -7,6 +7,9 @@
 //! ciphertext = AES-256-GCM(message key, nonce, aad = context ‖ field(commitment), plaintext) ‖ tag
 //! ```
 //!
+//! [`seal_bound`] takes a second context for the AAD: what is authenticated and not derived from is *tampered* when it
+//! changes, and not *another key*.
+//!
 //! A fresh 256-bit salt gives every message a key of its own, so the 2^32 limit of random 96-bit nonces
 //! (NIST SP 800-38D §8.3) never comes near. The commitment, compared in constant time before any decryption, makes one
 //! message open under one key only: AES-GCM alone does not promise that, and key ids are chosen by whoever writes etcd.
@@ -66,9 +69,19 @@ pub enum SealError {
 
 /// Seals `plaintext` under `key` for `context`.
 pub fn seal(key: &Key32, context: &Context, plaintext: &[u8]) -> Result<Sealed, SealError> {
+    seal_bound(key, context, context, plaintext)
+}
+
+/// Seals `plaintext` under `key` for `context`, and binds it to `bound`.
+pub fn seal_bound(
+    key: &Key32,
+    context: &Context,
+    bound: &Context,
+    plaintext: &[u8],
+) -> Result<Sealed, SealError> {
     let (salt, nonce) = (random()?, random()?);
     let (message_key, commitment) = message_key(key, context, &salt, &nonce);
-    let aad = context.clone().with(&commitment);
+    let aad = bound.clone().with(&commitment);
     let ciphertext = cipher(&message_key)
         .encrypt(
             &nonce.into(),
@@ -88,11 +101,21 @@ pub fn seal(key: &Key32, context: &Context, plaintext: &[u8]) -> Result<Sealed, 
 
 /// Opens what [`seal`] made under the same key for the same context.
 pub fn open(key: &Key32, context: &Context, sealed: &Sealed) -> Result<SecretBytes, OpenError> {
+    open_bound(key, context, context, sealed)
+}
+
+/// Opens what [`seal_bound`] made under the same key for the same contexts.
+pub fn open_bound(
+    key: &Key32,
+    context: &Context,
+    bound: &Context,
+    sealed: &Sealed,
+) -> Result<SecretBytes, OpenError> {
     let (message_key, commitment) = message_key(key, context, &sealed.salt, &sealed.nonce);
     if !bool::from(commitment.ct_eq(&sealed.commitment)) {
         return Err(OpenError::WrongKey);
     }
-    let aad = context.clone().with(&commitment);
+    let aad = bound.clone().with(&commitment);
     cipher(&message_key)
         .decrypt(
             &sealed.nonce.into(),

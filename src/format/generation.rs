@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The trailing hash is unkeyed on purpose: it tells *corrupt* from *tampered*. The header is in the clear; its raw
-//! bytes, with version and minimum reader, are bound to the body, which is sealed under the ring key. Each slot holds
+//! bytes, with version and minimum reader, are AAD of the body, which is sealed under the ring key. They do not enter
+//! the derivation: the commitment tells *wrong root* from *tampered* also where the header was changed. Each slot holds
 //! the ring key, sealed by one root for the context *label, ring id, slot id, kind*.
 
 use prost::Message;
@@ -79,7 +80,7 @@ pub struct Stored {
     pub hash: Hash,
     /// Its clear part.
     pub header: Header,
-    context: Context,
+    bound: Context,
     body: Sealed,
     reproducible: bool,
 }
@@ -122,7 +123,7 @@ pub fn parse(bytes: &[u8]) -> Result<Stored, FormatError> {
     Ok(Stored {
         hash: sha256(bytes),
         header: header(&clear)?,
-        context: body_context(stored.version, stored.min_reader, &stored.header),
+        bound: body_bound(stored.version, stored.min_reader, &stored.header),
         body: sealed("body", stored.body.as_ref())?,
         reproducible: same && clear_same && stored.version == VERSION,
     })
@@ -131,9 +132,10 @@ pub fn parse(bytes: &[u8]) -> Result<Stored, FormatError> {
 impl Stored {
     /// Opens the body and checks every rule of the ring.
     pub fn open(&self, ring_key: &Key32) -> Result<OpenGeneration, FormatError> {
-        let plain = aead::open(ring_key, &self.context, &self.body).map_err(|why| match why {
+        let opened = aead::open_bound(ring_key, &Context::new(BODY_LABEL), &self.bound, &self.body);
+        let plain = opened.map_err(|why| match why {
             OpenError::WrongKey => FormatError::WrongKey,
-            OpenError::Tampered => FormatError::Tampered("the body does not authenticate".into()),
+            OpenError::Tampered => FormatError::Tampered("header or body does not authenticate".into()),
         })?;
         let (mut message, same): (wire::Body, bool) = decode("body", plain.expose())?;
         let ring = body::from_wire(self.header.ring_id, self.header.generation, &message);
@@ -151,12 +153,13 @@ pub fn encode(header: &Header, ring: &Ring, ring_key: &Key32) -> Result<Vec<u8>,
     let mut message = body::to_wire(ring);
     let plain = SecretBytes::new(message.encode_to_vec());
     body::wipe(&mut message);
-    let context = body_context(VERSION, VERSION, &clear);
+    let bound = body_bound(VERSION, VERSION, &clear);
+    let sealed = aead::seal_bound(ring_key, &Context::new(BODY_LABEL), &bound, plain.expose())?;
     let stored = wire::StoredGeneration {
         version: VERSION,
         min_reader: VERSION,
         header: clear,
-        body: Some(aead::seal(ring_key, &context, plain.expose())?.into()),
+        body: Some(sealed.into()),
     };
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&stored.encode_to_vec());
@@ -164,7 +167,7 @@ pub fn encode(header: &Header, ring: &Ring, ring_key: &Key32) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-fn body_context(version: u32, min_reader: u32, header: &[u8]) -> Context {
+fn body_bound(version: u32, min_reader: u32, header: &[u8]) -> Context {
     Context::new(BODY_LABEL)
         .with(&version.to_be_bytes())
         .with(&min_reader.to_be_bytes())
