@@ -34,6 +34,13 @@ impl Context {
     }
 }
 
+/// HKDF-SHA-256 extract and expand as RFC 5869 has it, at any length: what the labelled functions below are built on.
+/// `None` for more than 255 × 32 bytes of output.
+#[must_use]
+pub fn hkdf(ikm: &[u8], salt: &[u8], info: &[u8], okm: &mut [u8]) -> Option<()> {
+    Hkdf::<Sha256>::new(Some(salt), ikm).expand(info, okm).ok()
+}
+
 /// A message key, and the commitment to it.
 pub(super) struct Pair {
     pub(super) key: [u8; 32],
@@ -101,8 +108,7 @@ fn keyed(key: &Key32, message: &[u8]) -> Hmac<Sha256> {
 
 #[allow(clippy::expect_used)]
 fn fill(key: &Key32, salt: &[u8], info: &[u8], okm: &mut [u8]) {
-    Hkdf::<Sha256>::new(Some(salt), key.expose())
-        .expand(info, okm)
+    hkdf(key.expose(), salt, info, okm)
         .expect("RFC 5869 allows 255 × 32 bytes of output and no caller asks for more than 64");
 }
 
