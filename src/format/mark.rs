@@ -6,7 +6,7 @@
 use prost::Message;
 
 use super::generation::Hash;
-use super::{FormatError, decode_canonical, exactly};
+use super::{FormatError, exactly};
 use crate::crypto::kdf::{self, Context};
 use crate::crypto::secret::Key32;
 use crate::keyring::ring::{Ring, UnixTime};
@@ -69,25 +69,26 @@ impl Mark {
     }
 }
 
-/// The ring that a mark names, unverified: a mark of another ring has another MAC key.
-pub fn ring_id(bytes: &[u8]) -> Option<RingId> {
-    let message: wire::Mark = decode_canonical("mark", bytes).ok()?;
-    Some(RingId(message.ring_id.try_into().ok()?))
-}
-
-/// Checks the fields and the MAC.
+/// Checks the fields and the MAC. A mark of another ring has another MAC key and so is *tampered* here; [`ring_id`] tells.
 pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
-    let mut message: wire::Mark = decode_canonical("mark", bytes)?;
-    let ring_id = RingId(exactly("mark ring id", &message.ring_id)?);
-    let mac = std::mem::take(&mut message.mac);
-    if !kdf::verify_mac(&mac_key(ring_key, ring_id), &message.encode_to_vec(), &mac) {
-        return Err(FormatError::Tampered("the mark's MAC does not match".into()));
+    let (mut message, same): (wire::Mark, bool) = super::decode("mark", bytes)?;
+    if message.version == 0 {
+        return Err(FormatError::corrupt("the mark has no version"));
     }
-    if message.version != VERSION {
+    // Before the rest: a newer mark may hold what this version cannot reproduce, and so cannot verify.
+    if message.version > VERSION {
         return Err(FormatError::Newer {
             version: message.version,
             min_reader: message.version,
         });
+    }
+    if !same {
+        return Err(FormatError::corrupt("mark is not canonical"));
+    }
+    let ring_id = RingId(exactly("mark ring id", &message.ring_id)?);
+    let mac = std::mem::take(&mut message.mac);
+    if !kdf::verify_mac(&mac_key(ring_key, ring_id), &message.encode_to_vec(), &mac) {
+        return Err(FormatError::Tampered("the mark's MAC does not match".into()));
     }
     let reported: KeyId = name(&message.key_id)?;
     if reported.sequence() != message.sequence || message.generation == 0 {
@@ -110,6 +111,12 @@ pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
             .collect::<Result<_, _>>()?,
         seen: UnixTime(message.seen),
     })
+}
+
+/// The ring that a mark names, unverified: `None` where the bytes are no mark.
+pub fn ring_id(bytes: &[u8]) -> Option<RingId> {
+    let (message, _): (wire::Mark, bool) = super::decode("mark", bytes).ok()?;
+    exactly("mark ring id", &message.ring_id).ok().map(RingId)
 }
 
 fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
