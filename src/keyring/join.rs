@@ -34,8 +34,14 @@ pub fn covers(newer: &Ring, older: &Ring) -> bool {
             dead(&key.id)
                 || newer
                     .key(&key.id)
-                    .is_some_and(|ours| same_bytes(ours, key) && ours.changed >= key.changed)
+                    .is_some_and(|ours| same_bytes(ours, key) && says(ours, key))
         })
+}
+
+/// True when `ours` is what [`merge`] makes of both. Two histories can change one key in generations of one number.
+fn says(ours: &Key, theirs: &Key) -> bool {
+    let further = ours.state >= theirs.state && ours.suspended >= theirs.suspended;
+    ours.changed > theirs.changed || (ours.changed == theirs.changed && further)
 }
 
 /// The union of both: every key, every tombstone, for each key the state that was set later. Active becomes the highest
