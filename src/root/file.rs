@@ -67,8 +67,7 @@ impl RootKey for FileRoot {
     }
 
     fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError> {
-        let message: wire::Sealed = format::decode_canonical("root slot", sealed)
-            .map_err(|why| RootError::Corrupt(why.to_string()))?;
+        let message: wire::Sealed = format::decode_canonical("root slot", sealed)?;
         open_sealed(&self.key()?, context, &message)
     }
 }
@@ -145,8 +144,7 @@ pub(super) fn open_sealed(
     context: &Context,
     message: &wire::Sealed,
 ) -> Result<Key32, RootError> {
-    let sealed =
-        format::sealed("root slot", Some(message)).map_err(|why| RootError::Corrupt(why.to_string()))?;
+    let sealed = format::sealed("root slot", Some(message))?;
     let opened = aead::open(key, context, &sealed).map_err(|why| match why {
         OpenError::WrongKey => RootError::WrongRoot,
         OpenError::Tampered => RootError::Corrupt("the root slot does not authenticate".into()),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::crypto::kdf::Context;
 use crate::crypto::secret::Key32;
+use crate::format::FormatError;
 use crate::format::generation::SlotKind;
 
 /// Something that seals the ring key and opens what it sealed. May block: a key derivation takes a good part of a
@@ -48,6 +49,15 @@ pub enum RootError {
     /// It is not what a root of this kind should be.
     #[error("not usable: {0}")]
     Config(String),
+}
+
+impl From<FormatError> for RootError {
+    fn from(why: FormatError) -> Self {
+        match why {
+            FormatError::Corrupt(what) => Self::Corrupt(what),
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
 }
 
 /// One entry of `ring.roots`.

@@ -119,9 +119,8 @@ impl RootKey for PassphraseRoot {
     }
 
     fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError> {
-        let corrupt = |what: String| RootError::Corrupt(what);
-        let slot: wire::PassphraseSlot =
-            format::decode_canonical("passphrase slot", sealed).map_err(|why| corrupt(why.to_string()))?;
+        let corrupt = |what: &str| RootError::Corrupt(what.to_owned());
+        let slot: wire::PassphraseSlot = format::decode_canonical("passphrase slot", sealed)?;
         let cost = Cost {
             memory_kib: slot.memory_kib,
             passes: slot.passes,
@@ -132,8 +131,8 @@ impl RootKey for PassphraseRoot {
             .salt
             .as_slice()
             .try_into()
-            .map_err(|_| corrupt("the Argon2 salt is not 32 bytes".into()))?;
-        let message = slot.key.ok_or_else(|| corrupt("the slot holds no key".into()))?;
+            .map_err(|_| corrupt("the Argon2 salt is not 32 bytes"))?;
+        let message = slot.key.ok_or_else(|| corrupt("the slot holds no key"))?;
         let stretched = stretch(&self.secret()?, &salt, cost)?;
         open_sealed(&stretched, &bound(context, cost, &salt), &message)
     }
