@@ -1,0 +1,221 @@
+//! Decoders under random and spoilt input: they refuse, they never panic, and no single bit goes unnoticed.
+
+use kekring::cluster::object;
+use kekring::crypto::kdf::sha256;
+use kekring::crypto::secret::{Key32, SecretBytes};
+use kekring::format::FormatError;
+use kekring::format::generation::{self, slot_context};
+use kekring::format::{mark, wrapped_seed};
+use kekring::keyring::KeyId;
+use kekring::root::{FileRoot, PassphraseRoot, RecoveryCode, RootKey};
+use proptest::prelude::*;
+
+use crate::cases::{Case, cases, hex, json, key_id};
+use crate::mutation::{Mutation, flips, spoil};
+
+const CHECKSUM: usize = 32;
+
+fn case(file: &str, name: &str) -> Case {
+    cases(file).into_iter().find(|case| case.name() == name).unwrap()
+}
+
+fn open_generation(bytes: &[u8], ring_key: &Key32) -> Result<(), FormatError> {
+    generation::parse(bytes)?.open(ring_key).map(drop)
+}
+
+/// The same bytes with a checksum that fits, as an attacker would write them.
+fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len().saturating_sub(CHECKSUM));
+    let checksum = sha256(&bytes);
+    bytes.extend_from_slice(&checksum);
+    bytes
+}
+
+#[test]
+fn no_changed_bit_and_no_truncation_of_a_wrapped_seed_goes_unnoticed() {
+    let case = case("wrapped-seed.json", "32 bytes");
+    let (ring, id, key) = (case.ring_id(), key_id(&case.0["key_id"]), case.key("key"));
+    let good = case.bytes("bytes");
+
+    assert!(wrapped_seed::unwrap(ring, &id, &key, &good).is_ok());
+    for (bit, bytes) in flips(&good) {
+        assert!(
+            wrapped_seed::unwrap(ring, &id, &key, &bytes).is_err(),
+            "bit {bit}"
+        );
+    }
+    for length in 0..good.len() {
+        assert!(
+            wrapped_seed::unwrap(ring, &id, &key, &good[..length]).is_err(),
+            "{length} bytes"
+        );
+    }
+}
+
+#[test]
+fn no_changed_bit_and_no_truncation_of_a_generation_goes_unnoticed() {
+    let case = case("generation.json", "generation 2");
+    let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+    assert_eq!(open_generation(&good, &ring_key), Ok(()));
+    for (bit, bytes) in flips(&good) {
+        let refused = open_generation(&bytes, &ring_key);
+        assert!(
+            matches!(refused, Err(FormatError::Corrupt(_))),
+            "bit {bit}: {refused:?}"
+        );
+    }
+    for length in 0..good.len() {
+        let refused = open_generation(&good[..length], &ring_key);
+        assert!(
+            matches!(refused, Err(FormatError::Corrupt(_))),
+            "{length} bytes: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn no_changed_bit_of_a_generation_goes_unnoticed_with_the_checksum_made_to_fit() {
+    let case = case("generation.json", "generation 2");
+    let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+    let (mut corrupt, mut wrong_key, mut tampered, mut newer) = (0, 0, 0, 0);
+
+    for (bit, bytes) in flips(&good).take((good.len() - CHECKSUM) * 8) {
+        match open_generation(&with_checksum(bytes), &ring_key) {
+            Err(FormatError::Corrupt(_)) => corrupt += 1,
+            Err(FormatError::WrongKey) => wrong_key += 1,
+            Err(FormatError::Tampered(_)) => tampered += 1,
+            Err(FormatError::Newer { .. }) => newer += 1,
+            Ok(()) => panic!("bit {bit} goes unnoticed"),
+        }
+    }
+
+    println!("{corrupt} corrupt, {wrong_key} wrong key, {tampered} tampered, {newer} newer");
+    // Salt, nonce and commitment are what a commitment covers: 76 bytes.
+    assert!(corrupt > 0 && wrong_key == 76 * 8 && tampered > 0);
+}
+
+#[test]
+fn no_changed_bit_of_a_mark_goes_unnoticed() {
+    let case = case("mark.json", "suspended and destroyed keys");
+    let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+    for (bit, bytes) in flips(&good) {
+        assert!(mark::decode(&bytes, &ring_key).is_err(), "bit {bit}");
+    }
+}
+
+/// Every decoder that takes bytes from a disk, a store, etcd, a socket or a person, set up once.
+struct Decoders {
+    seed: Case,
+    ring_key: Key32,
+    root: FileRoot,
+    _dir: tempfile::TempDir,
+}
+
+impl Decoders {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.key");
+        kekring::root::create_key_file(&path).unwrap();
+        Self {
+            seed: case("wrapped-seed.json", "32 bytes"),
+            ring_key: case("generation.json", "generation 2").key("ring_key"),
+            root: FileRoot::new(path),
+            _dir: dir,
+        }
+    }
+
+    /// Gives the bytes to each of them. The results do not matter here.
+    fn decode(&self, bytes: &[u8]) {
+        let (ring, id) = (self.seed.ring_id(), key_id(&self.seed.0["key_id"]));
+        let _ = wrapped_seed::unwrap(ring, &id, &self.seed.key("key"), bytes);
+        let _ = open_generation(bytes, &self.ring_key);
+        let _ = open_generation(&with_checksum(bytes.to_vec()), &self.ring_key);
+        let framed = [b"KEKRING\n", bytes, &[0; CHECKSUM]].concat();
+        let _ = open_generation(&with_checksum(framed), &self.ring_key);
+        let _ = mark::decode(bytes, &self.ring_key);
+        let _ = mark::ring_id(bytes);
+        let seed = SecretBytes::new(vec![1; 32]);
+        let prefixed = [b"k8s:enc:kms:v2:name:", bytes].concat();
+        for value in [bytes, &prefixed] {
+            if let Ok(stored) = object::parse(value) {
+                let _ = stored.decrypt(&seed, b"/registry/secrets/default/name");
+            }
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let _ = text.parse::<KeyId>();
+        let _ = RecoveryCode::parse(&text);
+        let _ = self.root.open(bytes, &slot_context(ring, &[1; 16], 1));
+        // A code that was never given to this slot, so that a slot which happens to be sound costs one derivation.
+        let code = PassphraseRoot::from_code(RecoveryCode::generate().unwrap());
+        let _ = code.open(bytes, &slot_context(ring, &[1; 16], 2));
+    }
+}
+
+/// One good input of each sort.
+fn good_inputs() -> Vec<Vec<u8>> {
+    let mut inputs = vec![
+        case("wrapped-seed.json", "32 bytes").bytes("bytes"),
+        case("generation.json", "two slots").bytes("bytes"),
+        case("generation.json", "a proposal, automatic").bytes("bytes"),
+        case("mark.json", "suspended and destroyed keys").bytes("bytes"),
+        case("slot-file.json", "opens").bytes("sealed"),
+        case("slot-passphrase.json", "a salt of 31 bytes").bytes("sealed"),
+        hex(&json("apiserver-kmsv2-seed.json")["stored_value_hex"]),
+    ];
+    let id = case("wrapped-seed.json", "32 bytes").0["key_id"].take();
+    inputs.push(id.as_str().unwrap().as_bytes().to_vec());
+    inputs.push(RecoveryCode::generate().unwrap().text().as_bytes().to_vec());
+    inputs
+}
+
+#[test]
+fn no_decoder_panics_on_random_bytes() {
+    let decoders = Decoders::new();
+    proptest!(ProptestConfig::with_cases(2_000), |(bytes in prop::collection::vec(any::<u8>(), 0..1_200))| {
+        decoders.decode(&bytes);
+    });
+}
+
+#[test]
+fn no_decoder_panics_on_spoilt_good_input() {
+    let (decoders, inputs) = (Decoders::new(), good_inputs());
+    let input = prop::sample::select(inputs);
+    proptest!(ProptestConfig::with_cases(4_000), |(good in input, mutations in Mutation::some())| {
+        decoders.decode(&spoil(&good, &mutations));
+    });
+}
+
+#[test]
+fn a_spoilt_generation_opens_only_as_what_was_sealed() {
+    let case = case("generation.json", "generation 2");
+    let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+    let sealed = generation::parse(&good).unwrap();
+    proptest!(ProptestConfig::with_cases(4_000), |(mutations in Mutation::some())| {
+        let bytes = with_checksum(spoil(&good, &mutations));
+        if let Ok(stored) = generation::parse(&bytes) && let Ok(open) = stored.open(&ring_key) {
+            prop_assert_eq!(&stored.header, &sealed.header);
+            prop_assert!(bytes == good || !open.writable);
+        }
+    });
+}
+
+proptest! {
+    #[test]
+    fn a_key_id_that_parses_is_spelled_one_way(text in "k[0-9+]{1,20}-[0-9a-fA-F]{31,33}") {
+        if let Ok(id) = text.parse::<KeyId>() {
+            prop_assert_eq!(id.as_str(), text);
+            prop_assert!(id.sequence() > 0);
+        }
+    }
+
+    #[test]
+    fn a_recovery_code_with_any_one_character_changed_is_refused(at in 0..56_usize, other in "[0-9A-HJKMNP-TV-Z]") {
+        let code = RecoveryCode::generate().unwrap().text().replace('-', "");
+        let mut typed = code.clone();
+        typed.replace_range(at..=at, &other);
+
+        prop_assert_eq!(RecoveryCode::parse(&typed).is_some(), typed == code);
+    }
+}

@@ -1,0 +1,543 @@
+"""Makes the vectors of this directory, good and bad, each with what a reader must say.
+
+    python3 -m venv venv && venv/bin/pip install cryptography argon2-cffi
+    venv/bin/python tests/vectors/generate.py
+
+To be run by people, and only when the format changes; the results are committed. Every run gives the same bytes.
+"""
+
+import json
+import pathlib
+import sys
+
+sys.dont_write_bytecode = True
+
+from layout import *
+from layout import field as f
+
+HERE = pathlib.Path(__file__).parent
+RING, RING_KEY = rnd("ring", 16), rnd("ring key")
+OTHER_RING, OTHER_KEY = rnd("other ring", 16), rnd("other ring key")
+TIME = 1_790_000_000
+NAMES = {PRE_ACTIVE: "pre-active", ACTIVE: "active", DEACTIVATED: "deactivated"}
+
+
+def write(name, about, cases):
+    def plain(value):
+        if isinstance(value, bytes):
+            return value.hex()
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    assert len({case["name"] for case in cases}) == len(cases)
+    text = json.dumps({"about": about, "cases": plain(cases)}, indent=1)
+    (HERE / name).write_text(text + "\n")
+
+
+def key(number, state, changed, label=None, ring=RING, activated=None, deactivated=None, suspended=False):
+    material = rnd(label or f"key {number}")
+    if state == ACTIVE and activated is None:
+        activated = TIME
+    name = key_id(ring, number, material)
+    return dict(sequence=number, id=name, material=material, state=state, suspended=suspended, changed=changed,
+                created=TIME, activated=activated, deactivated=deactivated)
+
+
+# --- wrapped seeds --------------------------------------------------------------------------------------------------
+
+
+def wrapped_seeds():
+    kek = rnd("key 3")
+    name = key_id(RING, 3, kek)
+    base = dict(ring_id=RING, key_id=name, key=kek)
+    good = wrapped_seed(RING, name, kek, rnd("seed"), "good")
+    fits = [("1 byte", rnd("one", 1)), ("32 bytes", rnd("seed")), ("512 bytes", rnd("long", 512)),
+            ("914 bytes, the most that fits", rnd("longest", 914))]
+    cases = [{"name": what, **base, "bytes": wrapped_seed(RING, name, kek, text, what), "plaintext": text}
+             for what, text in fits]
+
+    def bad(what, error, data, **other):
+        cases.append({"name": what, **base, **other, "bytes": data, "error": error})
+
+    bad("empty", "length", b"")
+    bad("one byte", "length", good[:1])
+    bad("an empty plaintext, well sealed", "length", wrapped_seed(RING, name, kek, b"", "empty"))
+    bad("over 1,024 bytes, well sealed", "length", wrapped_seed(RING, name, kek, rnd("over", 915), "over"))
+    for version in 0, 2, 0xFF:
+        suite = bytes([version, 1])
+        bad(f"version {version}, sealed as such", "version", wrapped_seed(RING, name, kek, b"x", "v", suite))
+        suite = bytes([1, version])
+        bad(f"suite {version}, sealed as such", "suite", wrapped_seed(RING, name, kek, b"x", "s", suite))
+    second = wrapped_seed(RING, name, kek, b"x" * 32, "v2", bytes([2, 1]))
+    bad("sealed as version 2, labelled 1", "commitment", b"\1" + second[1:])
+    bad("fingerprint bent", "fingerprint", flip(good, 2))
+    for what, position, error in [("salt", 18, "commitment"), ("nonce", 50, "commitment"),
+                                  ("commitment", 62, "commitment"), ("ciphertext", 94, "tag"), ("tag", 141, "tag")]:
+        bad(f"{what} bent", error, flip(good, position, 7))
+    for length, error in [(18, "length"), (50, "length"), (94, "length"), (110, "length"), (111, "tag"), (141, "tag")]:
+        bad(f"cut to {length} bytes", error, good[:length])
+    bad("one byte more", "tag", good + b"\0")
+    bad("other ring", "commitment", good, ring_id=OTHER_RING)
+    bad("other key under this name", "commitment", good, key=rnd("key 4"))
+    bad("other key id", "fingerprint", good, key_id=key_id(RING, 4, kek))
+    bad("other sequence, same fingerprint", "commitment", good, key_id="k4" + name[2:])
+    bad("AAD without the commitment", "tag",
+        wrapped_seed(RING, name, kek, b"x", "aad", aad=context("kekring/v1/wrapped-seed", SUITE, RING, name.encode())))
+    bad("no AAD", "tag", wrapped_seed(RING, name, kek, b"x", "no aad", aad=b""))
+    write("wrapped-seed.json", "A wrapped seed: opens to `plaintext`, or is refused with `error`.", cases)
+
+
+# --- generations ----------------------------------------------------------------------------------------------------
+
+FILE_SLOT = dict(id=rnd("slot 1", 16), kind=FILE, name="file /etc/kekring/root.key")
+FILE_SLOT["sealed"] = file_slot(rnd("root"), slot_context(RING, FILE_SLOT["id"], FILE), RING_KEY, "header")
+CODE_SLOT = dict(id=rnd("slot 2", 16), kind=PASSPHRASE, name="recovery code")
+CODE_SLOT["sealed"] = passphrase_slot(rnd("code"), slot_context(RING, CODE_SLOT["id"], PASSPHRASE), RING_KEY, "header")
+FIRST = [key(1, ACTIVE, 1), key(2, PRE_ACTIVE, 1)]
+SECOND = [key(1, DEACTIVATED, 2, activated=TIME, deactivated=TIME + 60),
+          key(2, ACTIVE, 2, activated=TIME + 60), key(3, PRE_ACTIVE, 2)]
+THIRD = [*SECOND[:2], key(3, DEACTIVATED, 3, deactivated=TIME + 90), key(4, PRE_ACTIVE, 3)]
+PROPOSAL = dict(id=rnd("proposal", 16), activate=AUTO, key_id=THIRD[3]["id"])
+
+
+def header(generation=1, parents=(), slots=(FILE_SLOT,), **other):
+    return dict(ring_id=RING, generation=generation, parents=list(parents), writer=rnd("writer", 16),
+                proposal_id=rnd(f"change {generation}", 16), written=TIME, slots=list(slots)) | other
+
+
+def generation(head, body, label, version=1, min_reader=1, ring_key=RING_KEY):
+    clear = header_message(head) if isinstance(head, dict) else head
+    sealed = sealed_message(seal_body(ring_key, clear, body, label, version, min_reader))
+    return framed(outer_message(clear, sealed, version, min_reader))
+
+
+def good_generations():
+    cases = []
+
+    def good(name, head, keys, tombstones=(), proposal=None, machine=b"", development=False):
+        body = body_message(keys, tombstones, proposal, machine, development)
+        data = generation(head, body, name)
+        shown = [{"id": it["id"], "material": it["material"], "state": NAMES[it["state"]]}
+                 | {field: it[field] for field in ("suspended", "changed", "created", "activated", "deactivated")}
+                 for it in keys]
+        expect = {**head, "keys": shown, "tombstones": [{"id": it["id"], "destroyed": it["destroyed"]} for it in tombstones],
+                  "proposal": proposal and {**proposal, "activate": {AUTO: "auto", MANUAL: "manual"}[proposal["activate"]]},
+                  "machine": machine or None, "development": development, "writable": True}
+        cases.append({"name": name, "ring_key": RING_KEY, "bytes": data, "expect": expect})
+        return sha256(data)
+
+    first = good("generation 1", header(), FIRST)
+    second = good("generation 2", header(2, [first]), SECOND)
+    good("a proposal, automatic", header(3, [second]), THIRD, proposal=PROPOSAL)
+    good("a proposal, by hand", header(3, [second]), THIRD, proposal={**PROPOSAL, "activate": MANUAL})
+    good("a suspended key", header(3, [second]), [{**SECOND[0], "suspended": True, "changed": 3}, *SECOND[1:]])
+    tomb = dict(sequence=1, id=SECOND[0]["id"], destroyed=TIME + 70)
+    good("a destroyed key", header(3, [second]), SECOND[1:], tombstones=[tomb])
+    good("two parents", header(4, sorted([second, rnd("branch")])), SECOND)
+    good("two slots", header(slots=[FILE_SLOT, CODE_SLOT]), FIRST)
+    unknown = dict(id=rnd("slot 3", 16), kind=7, name="a root of the future", sealed=b"\0\1\2")
+    good("a slot of unknown kind is kept", header(slots=[unknown, FILE_SLOT]), FIRST)
+    good("bound to a machine", header(), FIRST, machine=rnd("machine"))
+    good("a development ring", header(), FIRST, development=True)
+    return cases
+
+
+def bad_headers(bad):
+    body = body_message(FIRST)
+
+    def with_header(what, error, **other):
+        bad(what, f"corrupt: {error}", generation(header(**other), body, what))
+
+    bad("an empty header", "corrupt: generation 0 with 0 parents", generation(b"", body, "empty header"))
+    bad("a header that is no message", "corrupt: header: …", generation(b"\xff\xff", body, "no header"))
+    with_header("no ring id", "ring id is 0 bytes instead of 16", ring_id=b"")
+    with_header("a ring id of 15 bytes", "ring id is 15 bytes instead of 16", ring_id=RING[:15])
+    with_header("generation 0", "generation 0 with 0 parents", generation=0)
+    with_header("generation 1 with a parent", "generation 1 with 1 parents", parents=[rnd("p")])
+    with_header("generation 2 without parents", "generation 2 with 0 parents", generation=2)
+    with_header("a parent of 31 bytes", "parent hash is 31 bytes instead of 32", generation=2, parents=[rnd("p", 31)])
+    descending = sorted([rnd("p"), rnd("q")], reverse=True)
+    with_header("parents descending", "parents are not ascending", generation=2, parents=descending)
+    with_header("a parent twice", "parents are not ascending", generation=2, parents=[rnd("p"), rnd("p")])
+    with_header("a writer of 15 bytes", "writer is 15 bytes instead of 16", writer=rnd("writer", 15))
+    with_header("no proposal id", "proposal id is 0 bytes instead of 16", proposal_id=b"")
+    with_header("no slot", "no root slot", slots=[])
+    with_header("a slot id of 17 bytes", "slot id is 17 bytes instead of 16", slots=[{**FILE_SLOT, "id": rnd("s", 17)}])
+    with_header("slot kind 0", "a root slot without kind or content", slots=[{**FILE_SLOT, "kind": 0}])
+    with_header("an empty slot", "a root slot without kind or content", slots=[{**FILE_SLOT, "sealed": b""}])
+    with_header("a slot name that is not UTF-8", "header: …", slots=[{**FILE_SLOT, "name": b"\xff"}])
+
+
+def bad_bodies(bad):
+    def with_body(what, error, keys=FIRST, **other):
+        error = error if error.startswith("body") else f"the ring breaks a rule: {error}"
+        bad(what, f"corrupt: {error}", generation(header(), body_message(keys, **other), what))
+
+    def with_key(what, error, **other):
+        data = generation(header(), body_message([FIRST[0] | other, FIRST[1]]), what)
+        bad(what, f"corrupt: {error}", data)
+
+    one, two = FIRST
+    active, waiting = one["id"], two["id"]
+    bad("a body that is no message", "corrupt: body: …", generation(header(), b"\x0a\xff", "no body"))
+    with_body("no keys", "0 active keys, exactly 1 is needed", [])
+    with_body("two active keys", "2 active keys, exactly 1 is needed", [one, {**two, "state": ACTIVE}, key(3, PRE_ACTIVE, 1)])
+    with_body("no pre-active key", "0 pre-active keys, exactly 1 is needed", [one])
+    with_body("two pre-active keys", "2 pre-active keys, exactly 1 is needed", [*FIRST, key(3, PRE_ACTIVE, 1)])
+    with_body("the next key is older", f"pre-active key {active} is not newer than active key {waiting}",
+              [{**one, "state": PRE_ACTIVE}, {**two, "state": ACTIVE}])
+    order = "keys or tombstones are not in ascending order, or one stands twice, at "
+    with_body("keys descending", order + active, [two, one])
+    with_body("a key twice", order + active, [one, one, two])
+    tombs = [dict(sequence=n, id=key_id(RING, n, rnd(f"dead {n}")), destroyed=TIME) for n in (4, 3)]
+    with_body("tombstones descending", order + tombs[1]["id"], tombstones=tombs)
+    undead = dict(sequence=1, id=active, destroyed=TIME)
+    with_body("a destroyed key with bytes", f"key {active} is destroyed and yet has bytes", tombstones=[undead])
+    with_key("a name of other bytes", f"the ring breaks a rule: key {active} is named "
+             f"{key_id(RING, 1, rnd('other'))} by its bytes", material=rnd("other"))
+    with_key("changed in a generation to come",
+             f"the ring breaks a rule: key {active} changed in a generation yet to come", changed=2)
+    with_key("never changed", "a key without the generation of its last change", changed=0)
+    with_key("key bytes 31 long", "key material is not 32 bytes", material=one["material"][:31])
+    with_key("no key bytes", "key material is not 32 bytes", material=b"")
+    with_key("key state 0", "key state 0 is unknown", state=0)
+    with_key("key state 4", "key state 4 is unknown", state=4)
+    with_key("a key id in upper case", "key id is malformed", id=active.upper())
+    with_key("no key id", "key id is malformed", id="")
+    with_key("a sequence that the key id does not have", f"key {active} has sequence 2", sequence=2)
+    with_key("no sequence", f"key {active} has sequence 0", sequence=0)
+    fitting = {**PROPOSAL, "key_id": waiting}
+    with_body("a proposal for another key", f"the proposal is for {active}, which is not the pre-active key",
+              proposal={**fitting, "key_id": active})
+    for what, error, other in [
+        ("a proposal id of 15 bytes", "proposal id is 15 bytes instead of 16", dict(id=rnd("p", 15))),
+        ("proposal activation 0", "proposal activation 0 is unknown", dict(activate=0)),
+        ("proposal activation 3", "proposal activation 3 is unknown", dict(activate=3)),
+        ("a proposal without key id", "proposal key id is malformed", dict(key_id="")),
+    ]:
+        bad(what, f"corrupt: {error}", generation(header(), body_message(FIRST, proposal=fitting | other), what))
+    machine = generation(header(), body_message(FIRST, machine=rnd("m", 31)), "machine 31")
+    bad("a machine of 31 bytes", "corrupt: machine is 31 bytes instead of 32", machine)
+
+
+def bad_frames(bad):
+    clear, body = header_message(header()), body_message(FIRST)
+    parts = seal_body(RING_KEY, clear, body, "frames")
+    sealed = sealed_message(parts)
+    outer = outer_message(clear, sealed)
+    good = framed(outer)
+    bad("an empty file", "corrupt: does not begin like a ring", b"")
+    bad("another magic", "corrupt: does not begin like a ring", framed(outer, b"KEKRING\r"))
+    bad("magic alone", "corrupt: cut short", good[:8])
+    mismatch = "corrupt: the checksum does not match"
+    for what, data in [("cut by one byte", good[:-1]), ("cut in the middle", good[: len(good) // 2]),
+                       ("one byte more", good + b"\0"), ("a bit of the checksum flipped", flip(good, -1)),
+                       ("a bit of the header flipped", flip(good, 40)), ("a bit of the body flipped", flip(good, -60))]:
+        bad(what, mismatch, data)
+    absent = "corrupt: format version is absent or impossible"
+    bad("no message", absent, framed(b""))
+    bad("no version", absent, framed(outer_message(clear, sealed, version=0)))
+    bad("no minimum reader", absent, framed(outer_message(clear, sealed, min_reader=0)))
+    bad("a minimum reader above the version", absent, framed(outer_message(clear, sealed, 1, 2)))
+    bad("cut inside the message, checksum right", "corrupt: generation: …", framed(outer[:-1]))
+    bad("field number 0", "corrupt: generation: …", framed(outer + b"\0\0"))
+    bad("no body", "corrupt: body is absent", framed(outer_message(clear, b"")))
+    for index, name, length in [(0, "salt", 32), (1, "nonce", 12), (2, "commitment", 32)]:
+        for size in 0, length - 1, length + 1:
+            changed = [*parts[:index], rnd(name, size), *parts[index + 1 :]]
+            bad(f"a body {name} of {size} bytes", f"corrupt: body {name} is {size} bytes instead of {length}",
+                framed(outer_message(clear, sealed_message(changed))))
+    bad("a body of 15 bytes", "corrupt: body is shorter than a tag",
+        framed(outer_message(clear, sealed_message([*parts[:3], parts[3][:15]]))))
+
+    wrong = "wrong root: sealed under another ring key"
+    bad("another ring key", wrong, good, ring_key=OTHER_KEY)
+    for index, name in [(0, "salt"), (1, "nonce"), (2, "commitment")]:
+        changed = [*parts[:index], flip(parts[index], 0), *parts[index + 1 :]]
+        bad(f"the body's {name} bent, checksum right", wrong, framed(outer_message(clear, sealed_message(changed))))
+
+    tampered = "tampered: header or body does not authenticate"
+    for what, other in [("a time", dict(written=TIME ^ 1)), ("the ring id", dict(ring_id=OTHER_RING)),
+                        ("the generation", dict(generation=2, parents=[rnd("p")])),
+                        ("a slot", dict(slots=[{**FILE_SLOT, "sealed": flip(FILE_SLOT["sealed"], -1)}])),
+                        ("a slot added", dict(slots=[FILE_SLOT, CODE_SLOT]))]:
+        bad(f"{what} in the header changed, checksum right", tampered,
+            framed(outer_message(header_message(header(**other)), sealed)))
+    for what, position in [("ciphertext", 0), ("tag", -1)]:
+        changed = [*parts[:3], flip(parts[3], position)]
+        bad(f"the body's {what} bent, checksum right", tampered, framed(outer_message(clear, sealed_message(changed))))
+    bad("the body of another generation", tampered,
+        framed(outer_message(header_message(header(2, [sha256(good)])), sealed)))
+    bad("version 1 labelled 2", tampered, framed(outer_message(clear, sealed, 2, 1)))
+    sealed_2 = sealed_message(seal_body(RING_KEY, clear, body, "relabelled", 2, 2))
+    bad("version 2 labelled 1", tampered, framed(outer_message(clear, sealed_2, 1, 1)))
+
+    for version, reader in [(2, 2), (3, 2), (2**32 - 1, 2**32 - 1)]:
+        bad(f"version {version} for readers of {reader}",
+            f"newer format: format version {version} needs a reader of version {reader} or later",
+            generation(header(), body, f"v{version}", version, reader))
+    bad("version 2 for readers of 2, the rest unreadable",
+        "newer format: format version 2 needs a reader of version 2 or later",
+        framed(outer_message(b"\xff", b"", 2, 2)))
+
+
+def read_only_generations():
+    """Opens, and is never written over: a newer version's work, or at least not ours."""
+    cases = []
+    clear, body = header_message(header()), body_message(FIRST)
+
+    def case(name, clear=clear, body=body, outer=outer_message, version=1):
+        sealed = sealed_message(seal_body(RING_KEY, clear, body, name, version, 1))
+        expect = {"generation": 1, "keys": [it["id"] for it in FIRST], "writable": False}
+        data = framed(outer(clear, sealed, version, 1))
+        cases.append({"name": name, "ring_key": RING_KEY, "bytes": data, "read_only": expect})
+
+    unknown = f(90, b"from the future")
+    case("version 2 for readers of 1", version=2)
+    case("an unknown field in the header", clear=clear + unknown)
+    case("an unknown field in the body", body=body + unknown)
+    case("an unknown field in a key", body=f(1, [key_message(FIRST[0], unknown), key_message(FIRST[1])]))
+    slot = slot_message(FILE_SLOT)
+    case("an unknown field in a slot", clear=header_message(header(slots=[])) + f(7, slot + unknown))
+    case("an unknown field outside", outer=lambda *all: outer_message(*all) + unknown)
+    case("an unknown field in the sealed body's message",
+         outer=lambda clear, sealed, *rest: outer_message(clear, sealed + unknown, *rest))
+    case("a field twice in the header", clear=f(6, TIME + 1) + clear)
+    case("a field twice in the body", body=body + f(5, 1) + f(5, 0, always=True))
+    case("a field twice outside", outer=lambda *all: f(1, 9) + outer_message(*all))
+    case("a long varint in the header", clear=clear.replace(f(6, TIME), f(6, TIME, padding=2)))
+    case("a long varint in the body", body=body + f(5, 1, padding=1))
+    case("a long varint outside",
+         outer=lambda clear, sealed, *_: f(1, 1, padding=3) + f(2, 1) + f(3, clear) + f(4, sealed))
+    case("a default written out in the body", body=body + f(5, 0, always=True))
+    case("fields in another order in the header", clear=f(6, TIME) + clear.replace(f(6, TIME), b""))
+    case("fields in another order outside",
+         outer=lambda clear, sealed, *_: f(4, sealed) + f(3, clear) + f(2, 1) + f(1, 1))
+    return cases
+
+
+def generations():
+    cases = good_generations() + read_only_generations()
+
+    def bad(name, error, data, ring_key=RING_KEY):
+        cases.append({"name": name, "ring_key": ring_key, "bytes": data, "error": error})
+
+    bad_frames(bad)
+    bad_headers(bad)
+    bad_bodies(bad)
+    write("generation.json", "A stored generation: opens to all of `expect`, opens and is not `writable` as in "
+          "`read_only`, or is refused with `error`; an error that ends in … is one of the protobuf decoder's.", cases)
+
+
+# --- the mark -------------------------------------------------------------------------------------------------------
+
+
+def marks():
+    base = dict(version=1, ring_id=RING, generation=5, hash=rnd("hash"), sequence=2, key_id=FIRST[1]["id"],
+                suspended=[], destroyed=[], seen=TIME)
+    ids = [key_id(RING, n, rnd(f"key {n}")) for n in (1, 3, 4)]
+    cases = []
+
+    def good(name, **other):
+        mark = base | other
+        shown = {what: value for what, value in mark.items() if what not in ("version", "sequence")}
+        cases.append({"name": name, "ring_key": RING_KEY, "bytes": mark_message(mark, RING_KEY), "expect": shown})
+
+    def bad(name, error, data, ring_key=RING_KEY):
+        cases.append({"name": name, "ring_key": ring_key, "bytes": data, "error": error})
+
+    def other(name, error, **other):
+        bad(name, error, mark_message(base | other, RING_KEY))
+
+    good("a mark")
+    good("suspended and destroyed keys", suspended=ids[:1], destroyed=ids[1:])
+    data = mark_message(base, RING_KEY)
+    mac = "tampered: the mark's MAC does not match"
+    bad("a bit of the MAC flipped", mac, flip(data, -1))
+    bad("no MAC", mac, data[:-34])
+    bad("a MAC of 31 bytes", mac, data[:-34] + f(15, data[-32:-1]))
+    bad("raised", mac, mark_message(base, RING_KEY, bend=lambda it: it.replace(f(3, 5), f(3, 6))))
+    bad("another ring key", mac, data, OTHER_KEY)
+    bad("another ring", mac, mark_message({**base, "ring_id": OTHER_RING}, OTHER_KEY))
+    bad("labelled with another ring", mac, mark_message(base, RING_KEY, bend=lambda it: it.replace(RING, OTHER_RING)))
+    canonical = "corrupt: mark is not canonical"
+    bad("an unknown field", canonical, mark_message(base, RING_KEY, extra=f(10, 1)))
+    bad("a field twice", canonical, f(3, 4) + data)
+    bad("a long varint", canonical, data.replace(f(3, 5), f(3, 5, padding=1)))
+    bad("empty", "corrupt: the mark has no version", b"")
+    bad("cut", "corrupt: mark: …", data[:-1])
+    newer = "newer format: format version 2 needs a reader of version 2 or later"
+    other("version 2", newer, version=2)
+    bad("version 2 with a new field", newer, mark_message({**base, "version": 2}, RING_KEY, extra=f(10, 1)))
+    other("no version", "corrupt: the mark has no version", version=0)
+    other("generation 0", "corrupt: the mark contradicts itself", generation=0)
+    other("another sequence than the key id's", "corrupt: the mark contradicts itself", sequence=3)
+    other("a malformed key id", "corrupt: the mark has a malformed key id", key_id="k2")
+    other("a malformed suspended key", "corrupt: the mark has a malformed key id", suspended=["k0"])
+    other("a malformed destroyed key", "corrupt: the mark has a malformed key id", destroyed=[ids[0], ""])
+    other("a ring id of 15 bytes", "corrupt: mark ring id is 15 bytes instead of 16", ring_id=RING[:15])
+    other("a hash of 33 bytes", "corrupt: mark hash is 33 bytes instead of 32", hash=rnd("hash", 33))
+    write("mark.json", "A mark: opens to `expect`, or is refused with `error`.", cases)
+
+
+# --- root slots -----------------------------------------------------------------------------------------------------
+
+
+def slots():
+    root, wrong = rnd("root"), "wrong root: this root did not seal the ring key"
+    at = dict(ring_id=RING, slot_id=rnd("slot 1", 16), kind=FILE)
+    ctx = slot_context(*at.values())
+    sealed = file_slot(root, ctx, RING_KEY, "good")
+    cases = [{"name": "opens", **at, "root": root, "sealed": sealed, "ring_key": RING_KEY}]
+
+    def bad(name, error, data=sealed, **other):
+        cases.append({"name": name, **at, "root": root, **other, "sealed": data, "error": error})
+
+    def resealed(length):
+        return sealed_message(seal(root, ctx, rnd("ring key", length), f"{length} bytes"))
+
+    bad("another root", wrong, root=rnd("other root"))
+    bad("another ring", wrong, ring_id=OTHER_RING)
+    bad("another slot", wrong, slot_id=rnd("slot 2", 16))
+    bad("another kind", wrong, kind=PASSPHRASE)
+    bad("the tag bent", "corrupt: the root slot does not authenticate", flip(sealed, -1))
+    bad("31 bytes sealed", "corrupt: the root slot does not hold 32 bytes", resealed(31))
+    bad("33 bytes sealed", "corrupt: the root slot does not hold 32 bytes", resealed(33))
+    bad("an unknown field", "corrupt: root slot is not canonical", sealed + f(9, 1))
+    bad("a field twice", "corrupt: root slot is not canonical", f(2, rnd("n", 12)) + sealed)
+    bad("cut", "corrupt: root slot: …", sealed[:-1])
+    bad("empty", "corrupt: root slot is shorter than a tag", b"")
+    salt, nonce, commitment, text = seal(root, ctx, RING_KEY, "parts")
+    bad("a salt of 31 bytes", "corrupt: root slot salt is 31 bytes instead of 32",
+        sealed_message([salt[:31], nonce, commitment, text]))
+    write("slot-file.json", "A root slot of kind file: `root` opens `sealed` to `ring_key`, or says `error`.", cases)
+
+
+def passphrase_slots():
+    at = dict(ring_id=RING, slot_id=rnd("slot 2", 16), kind=PASSPHRASE)
+    ctx = slot_context(*at.values())
+    phrase, code = "correct horse battery staple", rnd("code")
+    text, wrong = recovery_code(code), "wrong root: this root did not seal the ring key"
+    sealed = passphrase_slot(phrase.encode(), ctx, RING_KEY, "phrase")
+    coded = passphrase_slot(code, ctx, RING_KEY, "code")
+    dear = passphrase_slot(phrase.encode(), ctx, RING_KEY, "dear", (96 * 1024, 4, 2))
+    cases = []
+
+    def good(name, secret, data):
+        cases.append({"name": name, **at, "secret": secret, "sealed": data, "ring_key": RING_KEY})
+
+    def bad(name, error, data=sealed, secret=phrase, **other):
+        cases.append({"name": name, **at, **other, "secret": secret, "sealed": data, "error": error})
+
+    good("a passphrase", phrase, sealed)
+    good("a passphrase with a line feed", phrase + "\n", sealed)
+    good("96 MiB, 4 passes, 2 lanes", phrase, dear)
+    good("a recovery code", text, coded)
+    good("a recovery code in lower case", text.lower(), coded)
+    good("a recovery code without dashes, with a line feed", text.replace("-", "") + "\n", coded)
+    good("a recovery code as people misread it",
+         text.replace("-", " ").replace("0", "o").replace("1", "l"), coded)
+    bad("another passphrase", wrong, secret="incorrect horse battery staple")
+    bad("a passphrase in another case", wrong, secret=phrase.upper())
+    bad("a recovery code with one character wrong is a passphrase", wrong, coded,
+        secret=("Z" if text[0] != "Z" else "Y") + text[1:])
+    bad("another ring", wrong, ring_id=OTHER_RING)
+    bad("another slot", wrong, slot_id=rnd("slot 1", 16))
+    fields = sealed[sealed.index(f(2, 3)) :]
+    bad("labelled with another cost", wrong, f(1, 128 * 1024) + fields)
+    bad("the tag bent", "corrupt: the root slot does not authenticate", flip(sealed, -1))
+    bad("cut", "corrupt: passphrase slot: …", sealed[:-1])
+    bad("an unknown field", "corrupt: passphrase slot is not canonical", sealed + f(9, 1))
+    accepted = "accepted are 65536 to 1048576 KiB, 3 to 16 and 1 to 4"
+    for cost in [(1024 * 1024 + 1, 3, 1), (2**32 - 1, 3, 1), (65536, 17, 1), (65536, 3, 5), (8, 3, 1), (65536, 2, 1),
+                 (65536, 3, 0), (0, 0, 0)]:
+        data = passphrase_slot(b"", ctx, RING_KEY, "cost", cost, stretch=False)
+        memory, passes, lanes = cost
+        bad(f"{memory} KiB, {passes} passes, {lanes} lanes", f"corrupt: the slot asks for Argon2id with {memory} KiB, "
+            f"{passes} passes and {lanes} lanes; {accepted}", data)
+    salted = f(1, 65536) + f(2, 3) + f(3, 1)
+    bad("a salt of 31 bytes", "corrupt: the Argon2 salt is not 32 bytes", salted + f(4, rnd("s", 31)) + f(5, b"", True))
+    bad("no key", "corrupt: the slot holds no key", salted + f(4, rnd("s")))
+    write("slot-passphrase.json", "A root slot of kind passphrase: a file that holds `secret` opens `sealed` to "
+          "`ring_key`, or says `error`.", cases)
+
+
+# --- joins ----------------------------------------------------------------------------------------------------------
+
+
+def joins():
+    cases, fresh = [], rnd("fresh")
+
+    def ring(generation, keys, tombstones=(), proposal=None, ring_id=RING, development=False):
+        shown = [{**it, "state": NAMES[it["state"]]} for it in keys]
+        return dict(id=ring_id, generation=generation, keys=shown, tombstones=list(tombstones), proposal=proposal,
+                    development=development)
+
+    def case(name, one, other, reported=(), error=None, **expect):
+        outcome = {"error": error} if error else {"expect": expect}
+        cases.append({"name": name, "one": one, "other": other, "reported": list(reported), "fresh": fresh, **outcome})
+
+    def states(*keys):
+        return {it["id"]: word for it, word in keys}
+
+    one, two = FIRST
+    was = key(1, DEACTIVATED, 2, activated=TIME, deactivated=TIME + 60)
+    used = key(2, ACTIVE, 2, activated=TIME + 60)
+    left, right = key(3, PRE_ACTIVE, 2, "left 3"), key(3, PRE_ACTIVE, 2, "right 3")
+    low, high = sorted([left, right], key=lambda it: bytes.fromhex(it["id"].split("-")[1]))
+    case("both rotated once: of two next keys the one with the higher id stays", ring(2, [was, used, left]),
+         ring(2, [was, used, right]), generation=3, active=used["id"], pre_active=high["id"],
+         keys=states((was, "deactivated"), (used, "active"), (low, "deactivated"), (high, "pre-active")))
+
+    was_2 = key(2, DEACTIVATED, 3, activated=TIME + 60, deactivated=TIME + 90)
+    left_3, left_4 = key(3, ACTIVE, 3, "left 3", activated=TIME + 90), key(4, PRE_ACTIVE, 3, "left 4")
+    case("one side is a rotation ahead", ring(2, [was, used, right]), ring(3, [was, was_2, left_3, left_4]),
+         generation=4, active=left_3["id"], pre_active=left_4["id"],
+         keys=states((was, "deactivated"), (was_2, "deactivated"), (left_3, "active"), (left_4, "pre-active"),
+                     (right, "deactivated")))
+    case("the older side was reported last: its key stays active", ring(3, [was, was_2, left_3, left_4]),
+         ring(9, [one, two]), [left_3["id"]], generation=10, active=left_3["id"], pre_active=left_4["id"],
+         keys=states((was, "deactivated"), (was_2, "deactivated"), (left_3, "active"), (left_4, "pre-active")))
+    made = key(4, PRE_ACTIVE, 3, "fresh")
+    case("a reported key that both sides only prepare becomes active, and a next key is made",
+         ring(2, [was, used, left]), ring(1, [one, two]), [left["id"]], generation=3, active=left["id"],
+         pre_active=made["id"],
+         keys=states((was, "deactivated"), (used, "deactivated"), (left, "active"), (made, "pre-active")))
+
+    dead = dict(id=was["id"], destroyed=TIME + 99)
+    case("a destroyed key stays destroyed", ring(3, [used, left], [dead]), ring(2, [was, used, left]), generation=4,
+         active=used["id"], pre_active=left["id"], keys=states((used, "active"), (left, "pre-active")),
+         tombstones=[was["id"]])
+    case("a reported key that is destroyed does not come back", ring(3, [used, left], [dead]),
+         ring(2, [was, used, left]), [was["id"]], generation=4, active=used["id"], pre_active=left["id"],
+         keys=states((used, "active"), (left, "pre-active")), tombstones=[was["id"]])
+    quiet = {**was, "suspended": True, "changed": 3}
+    case("the later change wins: a suspension", ring(3, [quiet, used, left]), ring(4, [was, used, left]), generation=5,
+         active=used["id"], pre_active=left["id"],
+         keys=states((was, "suspended"), (used, "active"), (left, "pre-active")))
+    case("of two changes in one generation, the suspension stays", ring(3, [quiet, used, left]),
+         ring(3, [{**was, "changed": 3}, used, left]), generation=4, active=used["id"], pre_active=left["id"],
+         keys=states((was, "suspended"), (used, "active"), (left, "pre-active")))
+
+    base = ring(2, [was, used, left])
+    case("two rings", base, ring(1, [key(1, ACTIVE, 1, ring=OTHER_RING)], ring_id=OTHER_RING),
+         error=f"ring {RING.hex()} and ring {OTHER_RING.hex()} are two rings")
+    case("one name, two values", base, ring(2, [was, used, {**left, "material": rnd("other")}]),
+         error=f"key {left['id']} has two different values")
+    lost = key_id(RING, 7, rnd("lost"))
+    case("a reported key that neither side holds", base, ring(1, FIRST), [lost],
+         error=f"key {lost} was in use and is in neither history")
+    case("a development ring", base, ring(1, FIRST, development=True), error="one history is a development ring")
+    case("generations used up", base, ring(2**64 - 1, FIRST), error="the ring has used up its sequence numbers")
+    write("join.json", "Two histories of one ring: joined they are `expect`, or `error` says why not. The order of the "
+          "two does not matter.", cases)
+
+
+if __name__ == "__main__":
+    wrapped_seeds()
+    generations()
+    marks()
+    slots()
+    passphrase_slots()
+    joins()

@@ -1,0 +1,97 @@
+//! `join.json`: two histories of one ring, in both orders.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kekring::crypto::secret::Key32;
+use kekring::keyring::RingId;
+use kekring::keyring::join::{covers, join};
+use kekring::keyring::ring::{Key, KeyState, Ring, Tombstone, UnixTime};
+use serde_json::{Value, json};
+
+use crate::cases::{cases, hex, key_id, key_ids};
+
+const NOW: UnixTime = UnixTime(1_790_001_000);
+
+#[test]
+fn two_histories_join_or_are_refused_as_their_vector_says() {
+    for case in cases("join.json") {
+        let (one, other) = (ring(&case.0["one"]), ring(&case.0["other"]));
+        let reported = key_ids(&case.0["reported"]);
+        for (first, second) in [(&one, &other), (&other, &one)] {
+            let outcome = join(first, second, &reported, case.key("fresh"), NOW);
+            if case.error().is_some_and(|why| why.contains("are two rings")) && first.id != one.id {
+                // The text names the two in the order in which they were given.
+                assert!(outcome.is_err());
+                continue;
+            }
+
+            let Some(joined) = case.judge(outcome) else {
+                continue;
+            };
+            assert_eq!(shown(&joined), case.0["expect"], "{}", case.name());
+            assert_eq!(joined.check(), Ok(()), "{}", case.name());
+            assert!(
+                covers(&joined, &one) && covers(&joined, &other),
+                "{}",
+                case.name()
+            );
+        }
+    }
+}
+
+fn shown(ring: &Ring) -> Value {
+    let states = ring.keys.iter().map(|key| (key.id.as_str(), key.state_name()));
+    let mut shown = json!({
+        "generation": ring.generation,
+        "active": ring.active().unwrap().id.as_str(),
+        "pre_active": ring.pre_active().unwrap().id.as_str(),
+        "keys": states.collect::<BTreeMap<_, _>>(),
+    });
+    if !ring.tombstones.is_empty() {
+        shown["tombstones"] = ring.tombstones.iter().map(|tomb| tomb.id.as_str()).collect();
+    }
+    shown
+}
+
+fn ring(value: &Value) -> Ring {
+    Ring {
+        id: RingId(hex(&value["id"]).try_into().unwrap()),
+        generation: value["generation"].as_u64().unwrap(),
+        keys: value["keys"].as_array().unwrap().iter().map(key).collect(),
+        tombstones: value["tombstones"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(tombstone)
+            .collect(),
+        proposal: None,
+        machine: None,
+        development: value["development"].as_bool().unwrap(),
+    }
+}
+
+fn tombstone(value: &Value) -> Tombstone {
+    Tombstone {
+        id: key_id(&value["id"]),
+        destroyed: UnixTime(value["destroyed"].as_u64().unwrap()),
+    }
+}
+
+fn key(value: &Value) -> Key {
+    Key {
+        id: key_id(&value["id"]),
+        material: Arc::new(Key32::from_slice(&hex(&value["material"])).unwrap()),
+        state: match value["state"].as_str().unwrap() {
+            "pre-active" => KeyState::PreActive,
+            "active" => KeyState::Active,
+            "deactivated" => KeyState::Deactivated,
+            other => panic!("{other}"),
+        },
+        suspended: value["suspended"].as_bool().unwrap(),
+        changed: value["changed"].as_u64().unwrap(),
+        created: UnixTime(value["created"].as_u64().unwrap()),
+        activated: value["activated"].as_u64().map(UnixTime),
+        deactivated: value["deactivated"].as_u64().map(UnixTime),
+    }
+}

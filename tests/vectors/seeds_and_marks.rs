@@ -1,0 +1,55 @@
+//! `wrapped-seed.json` and `mark.json`.
+
+use kekring::format::{mark, wrapped_seed};
+use kekring::keyring::RingId;
+
+use crate::cases::{cases, hex, key_id, key_ids};
+
+#[test]
+fn a_wrapped_seed_opens_or_is_refused_as_its_vector_says() {
+    for case in cases("wrapped-seed.json") {
+        let id = key_id(&case.0["key_id"]);
+
+        let outcome = wrapped_seed::unwrap(case.ring_id(), &id, &case.key("key"), &case.bytes("bytes"));
+
+        if let Some(opened) = case.judge(outcome) {
+            assert_eq!(opened.expose(), case.bytes("plaintext"), "{}", case.name());
+        }
+    }
+}
+
+#[test]
+fn a_mark_opens_or_is_refused_as_its_vector_says() {
+    for case in cases("mark.json") {
+        let (bytes, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+        let outcome = mark::decode(&bytes, &ring_key);
+
+        let Some(mark) = case.judge(outcome) else { continue };
+        let expect = &case.0["expect"];
+        assert_eq!(mark.ring_id.0.as_slice(), hex(&expect["ring_id"]));
+        assert_eq!(mark.generation, expect["generation"].as_u64().unwrap());
+        assert_eq!(mark.hash.as_slice(), hex(&expect["hash"]));
+        assert_eq!(mark.reported, key_id(&expect["key_id"]));
+        assert_eq!(mark.suspended, key_ids(&expect["suspended"]));
+        assert_eq!(mark.destroyed, key_ids(&expect["destroyed"]));
+        assert_eq!(mark.seen.0, expect["seen"].as_u64().unwrap());
+        assert_eq!(mark.encode(&ring_key), bytes, "{}", case.name());
+    }
+}
+
+#[test]
+fn a_mark_tells_its_ring_without_a_key() {
+    let case = |name: &str| {
+        cases("mark.json")
+            .into_iter()
+            .find(|it| it.name() == name)
+            .unwrap()
+    };
+    let (ours, other) = (case("a mark"), case("another ring"));
+    let ring = RingId(hex(&ours.0["expect"]["ring_id"]).try_into().unwrap());
+
+    assert_eq!(mark::ring_id(&ours.bytes("bytes")), Some(ring));
+    assert!(mark::ring_id(&other.bytes("bytes")).is_some_and(|it| it != ring));
+    assert_eq!(mark::ring_id(b""), None);
+}
