@@ -66,6 +66,8 @@ pub fn join(
         other
     };
     let mut joined = lifecycle::successor(newer)?;
+    let proposals = [one, other].into_iter().filter_map(|ring| ring.proposal.as_ref());
+    joined.proposal = proposals.max_by(|a, b| a.key_id.cmp(&b.key_id)).cloned();
     joined.tombstones = one.tombstones.clone();
     for tomb in &other.tombstones {
         if !joined.tombstones.iter().any(|known| known.id == tomb.id) {
@@ -111,10 +113,13 @@ fn merge(ours: &mut Key, theirs: &Key) {
     ours.deactivated = deactivated;
 }
 
-/// One active key, the highest ever in use; one next key above it; the rest deactivated.
+/// One active key, the highest ever in use; one next key above it, the proposed one first; the rest deactivated.
 fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> Result<(), JoinError> {
-    let used = ring.keys.iter().filter(|key| key.activated.is_some());
-    let active = used
+    let used = |key: &&Key| key.activated.is_some() || key.state == KeyState::Active;
+    let active = ring
+        .keys
+        .iter()
+        .filter(used)
         .map(|key| &key.id)
         .chain(reported)
         .filter(|id| !ring.tombstones.iter().any(|tomb| tomb.id == **id))
@@ -124,12 +129,7 @@ fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> R
     if ring.key(&active).is_none() {
         return Err(JoinError::Missing(active));
     }
-    let next = ring
-        .keys
-        .iter()
-        .filter(|key| key.state == KeyState::PreActive && key.id.sequence() > active.sequence())
-        .map(|key| key.id.clone())
-        .max();
+    let next = next(ring, &active);
     let generation = ring.generation;
     for key in &mut ring.keys {
         if key.id == active {
@@ -137,6 +137,7 @@ fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> R
                 key.state = KeyState::Active;
                 key.changed = generation;
                 key.activated = key.activated.or(Some(now));
+                key.deactivated = None;
             }
         } else if Some(&key.id) != next.as_ref() && key.state != KeyState::Deactivated {
             lifecycle::deactivate(key, generation, now);
@@ -151,6 +152,17 @@ fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> R
         .take()
         .filter(|it| Some(&it.key_id) == next.as_ref());
     Ok(())
+}
+
+/// A key that was proposed because others may be known to an attacker goes before a key that was merely prepared.
+fn next(ring: &Ring, active: &KeyId) -> Option<KeyId> {
+    let waiting = ring
+        .keys
+        .iter()
+        .filter(|key| key.state == KeyState::PreActive && key.id.sequence() > active.sequence())
+        .map(|key| &key.id);
+    let proposed = ring.proposal.as_ref().map(|it| &it.key_id);
+    waiting.max_by_key(|id| (Some(*id) == proposed, *id)).cloned()
 }
 
 fn same_bytes(one: &Key, other: &Key) -> bool {
