@@ -520,6 +520,26 @@ def joins():
          ring(3, [{**was, "changed": 3}, used, left]), generation=4, active=used["id"], pre_active=left["id"],
          keys=states((was, "suspended"), (used, "active"), (left, "pre-active")))
 
+    passed = {**two, "state": DEACTIVATED, "changed": 2, "deactivated": TIME + 60}
+    proposal = {**PROPOSAL, "key_id": low["id"]}
+    case("a proposed key goes before one that was merely prepared", ring(2, [was, used, high]),
+         ring(2, [one, passed, low], proposal=proposal), generation=3, active=used["id"], pre_active=low["id"],
+         keys=states((was, "deactivated"), (used, "active"), (low, "pre-active"), (high, "deactivated")),
+         proposal=low["id"])
+    newest = key(4, PRE_ACTIVE, 3)
+    case("a proposal of the older side goes on", ring(5, [{**was, "changed": 5}, used, left]),
+         ring(3, [was, used, {**left, "state": DEACTIVATED, "changed": 3}, newest],
+              proposal={**PROPOSAL, "key_id": newest["id"]}),
+         generation=6, active=used["id"], pre_active=newest["id"], proposal=newest["id"],
+         keys=states((was, "deactivated"), (used, "active"), (left, "deactivated"), (newest, "pre-active")))
+    case("a proposal ends where its key is active already", ring(3, [was, was_2, left_3, left_4]),
+         ring(2, [was, used, left], proposal={**PROPOSAL, "key_id": left["id"]}), generation=4, active=left_3["id"],
+         pre_active=left_4["id"],
+         keys=states((was, "deactivated"), (was_2, "deactivated"), (left_3, "active"), (left_4, "pre-active")))
+    case("an active key without a time was active", ring(3, [was, was_2, {**left_3, "activated": None}, left_4]),
+         ring(2, [was, used, left]), generation=4, active=left_3["id"], pre_active=left_4["id"],
+         keys=states((was, "deactivated"), (was_2, "deactivated"), (left_3, "active"), (left_4, "pre-active")))
+
     base = ring(2, [was, used, left])
     case("two rings", base, ring(1, [key(1, ACTIVE, 1, ring=OTHER_RING)], ring_id=OTHER_RING),
          error=f"ring {RING.hex()} and ring {OTHER_RING.hex()} are two rings")

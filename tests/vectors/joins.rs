@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kekring::crypto::secret::Key32;
 use kekring::keyring::RingId;
 use kekring::keyring::join::{covers, join};
-use kekring::keyring::ring::{Key, KeyState, Ring, Tombstone, UnixTime};
+use kekring::keyring::ring::{Activate, Key, KeyState, Proposal, Ring, Tombstone, UnixTime};
 use serde_json::{Value, json};
 
 use crate::cases::{cases, hex, key_id, key_ids};
@@ -48,6 +48,9 @@ fn shown(ring: &Ring) -> Value {
         "pre_active": ring.pre_active().unwrap().id.as_str(),
         "keys": states.collect::<BTreeMap<_, _>>(),
     });
+    if let Some(proposal) = &ring.proposal {
+        shown["proposal"] = json!(proposal.key_id.as_str());
+    }
     if !ring.tombstones.is_empty() {
         shown["tombstones"] = ring.tombstones.iter().map(|tomb| tomb.id.as_str()).collect();
     }
@@ -65,7 +68,7 @@ fn ring(value: &Value) -> Ring {
             .iter()
             .map(tombstone)
             .collect(),
-        proposal: None,
+        proposal: proposal(&value["proposal"]),
         machine: None,
         development: value["development"].as_bool().unwrap(),
     }
@@ -76,6 +79,14 @@ fn tombstone(value: &Value) -> Tombstone {
         id: key_id(&value["id"]),
         destroyed: UnixTime(value["destroyed"].as_u64().unwrap()),
     }
+}
+
+fn proposal(value: &Value) -> Option<Proposal> {
+    value.is_object().then(|| Proposal {
+        id: hex(&value["id"]).try_into().unwrap(),
+        activate: Activate::Auto,
+        key_id: key_id(&value["key_id"]),
+    })
 }
 
 fn key(value: &Value) -> Key {
