@@ -1,0 +1,15 @@
+//! The life of a ring under random changes: no rule broken, no key lost, no old seed unreadable, also across joins.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod histories;
+mod joins;
+mod steps;
+mod stored;
+mod transitions;

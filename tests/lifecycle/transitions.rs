@@ -1,0 +1,126 @@
+//! Rotations alone.
+
+use std::collections::BTreeSet;
+
+use kekring::keyring::Keyring;
+use kekring::keyring::lifecycle::{self, Refusal};
+use kekring::keyring::ring::{Activate, KeyState};
+use proptest::prelude::*;
+
+use crate::steps::{Source, Step, rotations, shown};
+
+proptest! {
+    #[test]
+    fn rotations_break_no_rule_and_never_go_back(steps in rotations()) {
+        let mut source = Source::new("transitions");
+        let mut ring = source.ring();
+        let mut sequences: BTreeSet<u64> = ring.keys.iter().map(|key| key.id.sequence()).collect();
+
+        for step in &steps {
+            let before = shown(&ring);
+            let outcome = source.take(&ring, step);
+            prop_assert_eq!(shown(&ring), before, "a transition changes only what it returns");
+            let Ok(after) = outcome else { continue };
+
+            prop_assert_eq!(after.check(), Ok(()));
+            let count = |state| after.keys.iter().filter(|key| key.state == state).count();
+            prop_assert_eq!((count(KeyState::Active), count(KeyState::PreActive)), (1, 1));
+            prop_assert_eq!(after.generation, ring.generation + 1);
+            let (was, is) = (ring.active().unwrap(), after.active().unwrap());
+            prop_assert!(is.id.sequence() >= was.id.sequence());
+            prop_assert!(ring.keys.iter().all(|key| after.key(&key.id).is_some()), "a key is lost");
+            for key in after.keys.iter().filter(|key| ring.key(&key.id).is_none()) {
+                prop_assert!(sequences.insert(key.id.sequence()), "{} is not new", key.id);
+            }
+            ring = after;
+        }
+    }
+
+    #[test]
+    fn what_was_wrapped_under_any_key_opens_after_all_rotations(steps in rotations()) {
+        let mut source = Source::new("old data");
+        let mut ring = source.ring();
+        let mut wrapped = Vec::new();
+
+        for (number, step) in steps.iter().enumerate() {
+            let plaintext = format!("seed {number}").into_bytes();
+            let (bytes, id) = Keyring::new(&ring).encrypt(None, &plaintext).unwrap();
+            prop_assert_eq!(&id, &ring.active().unwrap().id);
+            wrapped.push((id, bytes, plaintext));
+            ring = source.take(&ring, step).unwrap_or(ring);
+        }
+
+        let keyring = Keyring::new(&ring);
+        for (id, bytes, plaintext) in wrapped {
+            let opened = keyring.decrypt(id.as_str(), &bytes).unwrap();
+            prop_assert_eq!(opened.expose(), plaintext);
+        }
+    }
+
+    #[test]
+    fn a_rotation_activates_the_key_that_was_prepared_before(steps in rotations()) {
+        let mut source = Source::new("standby");
+        let ring = source.ring();
+        let ring = source.take_all(&ring, &steps);
+        let waiting = ring.pre_active().unwrap().id.clone();
+
+        let after = source.take(&ring, &Step::Activate).unwrap();
+
+        prop_assert_eq!(&after.active().unwrap().id, &waiting);
+        prop_assert_eq!(&after.proposal, &None);
+        prop_assert!(after.pre_active().unwrap().id.sequence() > waiting.sequence());
+    }
+
+    #[test]
+    fn a_fresh_proposal_passes_over_the_key_that_was_prepared(steps in rotations()) {
+        let mut source = Source::new("fresh");
+        let ring = source.ring();
+        let ring = source.take_all(&ring, &steps);
+        let (active, waiting) = (ring.active().unwrap().id.clone(), ring.pre_active().unwrap().id.clone());
+
+        let outcome = source.take(&ring, &Step::Propose(Activate::Auto));
+
+        match (&ring.proposal, outcome) {
+            (Some(proposal), Err(refusal)) => {
+                prop_assert_eq!(refusal, Refusal::InFlight(proposal.key_id.clone()));
+            }
+            (None, Ok(after)) => {
+                let (passed, next) = (after.key(&waiting).unwrap(), after.pre_active().unwrap());
+                prop_assert_eq!((passed.state, passed.activated), (KeyState::Deactivated, None));
+                prop_assert_eq!(&after.active().unwrap().id, &active);
+                prop_assert_eq!(&after.proposal.as_ref().unwrap().key_id, &next.id);
+                prop_assert!(ring.key(&next.id).is_none());
+            }
+            (proposal, outcome) => panic!("{proposal:?} and then {outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_suspended_next_key_is_not_activated() {
+    let mut source = Source::new("suspended");
+    let mut ring = source.ring();
+    ring.keys[1].suspended = true;
+
+    let refused = source.take(&ring, &Step::Activate).unwrap_err();
+
+    assert_eq!(refused, Refusal::NextSuspended(ring.keys[1].id.clone()));
+}
+
+#[test]
+fn numbers_that_are_used_up_refuse_and_do_not_wrap() {
+    let mut source = Source::new("exhausted");
+    let mut last_generation = source.ring();
+    last_generation.generation = u64::MAX;
+
+    for step in [Step::Activate, Step::Propose(Activate::Manual)] {
+        assert_eq!(
+            source.take(&last_generation, &step).unwrap_err(),
+            Refusal::Exhausted
+        );
+    }
+    assert_eq!(
+        lifecycle::successor(&last_generation).unwrap_err(),
+        Refusal::Exhausted
+    );
+}
