@@ -6,6 +6,7 @@ use super::open::parents;
 use super::{CommitError, Custody, Head, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
+use crate::format::FormatError;
 use crate::format::generation::{self, Header, Slot, slot_context};
 use crate::format::mark::{self, Mark};
 use crate::format::wrapped_seed;
@@ -73,12 +74,13 @@ impl Custody {
         let Some(mark) = mark else {
             return Ok(());
         };
-        let supersedes = |known: &[u8]| {
-            mark::decode(known, &opened.ring_key).map_or(true, |known| {
-                known.ring_id == mark.ring_id
-                    && (known.generation, &known.reported) <= (mark.generation, &mark.reported)
-                    && known != *mark
-            })
+        // A damaged mark is replaced; another ring's and a newer kekring's are not ours to lower.
+        let supersedes = |known: &[u8]| match mark::decode(known, &opened.ring_key) {
+            Ok(known) => {
+                (known.generation, &known.reported) <= (mark.generation, &mark.reported) && known != *mark
+            }
+            Err(FormatError::Newer { .. }) => false,
+            Err(_) => mark::ring_id(known).is_none_or(|ring| ring == mark.ring_id),
         };
         let new = NewMark {
             bytes: &mark.encode(&opened.ring_key),

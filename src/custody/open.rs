@@ -107,8 +107,9 @@ impl Custody {
                     let context = slot_context(header.ring_id, &slot.id, slot.kind);
                     match root.open(&slot.sealed, &context) {
                         Ok(key) => Err(Ok(key)),
-                        Err(RootError::WrongRoot) => {
-                            note(&mut tried, root.describe(), RootError::WrongRoot);
+                        // It is this slot's fault: the next one may be sound.
+                        Err(why @ (RootError::WrongRoot | RootError::Corrupt(_))) => {
+                            note(&mut tried, root.describe(), why);
                             Ok(())
                         }
                         Err(why) => Err(Err(why)),

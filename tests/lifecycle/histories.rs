@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use kekring::crypto::kdf::sha256;
 use kekring::custody::{Custody, Opened};
-use kekring::format::generation::{self, Header};
-use kekring::keyring::Keyring;
+use kekring::format::generation::{self, Header, Slot};
 use kekring::keyring::ring::{Activate, Ring, UnixTime};
+use kekring::keyring::{Keyring, NotServing};
 use kekring::root::{FileRoot, RootKey, create_key_file};
 use kekring::store::FileStore;
 
@@ -48,7 +48,12 @@ impl Place {
 
 /// Puts `ring` beside the rest as a child of `base`, as a copied directory would.
 fn put(dir: &Path, base: &Opened, ring: &Ring) {
+    put_with_slots(dir, base, ring, base.head.header.slots.clone());
+}
+
+fn put_with_slots(dir: &Path, base: &Opened, ring: &Ring, slots: Vec<Slot>) {
     let header = Header {
+        slots,
         generation: ring.generation,
         parents: vec![base.head.hash],
         ..base.head.header.clone()
@@ -118,4 +123,63 @@ fn a_rotation_proposed_in_one_history_is_still_in_flight_after_a_join() {
     assert_eq!(opened.ring.check(), Ok(()));
     assert_eq!(opened.ring.proposal, proposed.proposal);
     assert_eq!(opened.ring.active().unwrap().id, rotated.active().unwrap().id);
+}
+
+#[test]
+fn a_damaged_slot_does_not_hide_the_sound_one_behind_it() {
+    let place = Place::new();
+    let custody = place.custody();
+    let mut source = Source::new("slots");
+    let base = custody.create(source.ring(), &[], NOW).unwrap();
+    let sound = base.head.header.slots[0].clone();
+    let mut damaged = sound.clone();
+    *damaged.sealed.last_mut().unwrap() ^= 1;
+    let next = source.take(&base.ring, &Step::Activate).unwrap();
+    put_with_slots(&place.store(), &base, &next, vec![damaged, sound]);
+
+    let opened = custody.open(None, NOW).unwrap();
+
+    assert_eq!(opened.ring.generation, 2);
+}
+
+#[test]
+fn a_ring_in_another_ones_place_reports_no_key_and_leaves_the_mark() {
+    let (place, other) = (Place::new(), Place::new());
+    let custody = place.custody();
+    custody.create(Source::new("ours").ring(), &[], NOW).unwrap();
+    let foreign = other
+        .custody()
+        .create(Source::new("foreign").ring(), &[], NOW)
+        .unwrap();
+    let marked = std::fs::read(place.store().join("mark")).unwrap();
+    for entry in std::fs::read_dir(place.store()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "ring") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::fs::copy(
+        other.store().join(&foreign.head.name),
+        place.store().join(&foreign.head.name),
+    )
+    .unwrap();
+    std::fs::copy(
+        other.dir.path().join("root.key"),
+        place.dir.path().join("root.key"),
+    )
+    .unwrap();
+
+    let opened = custody.open(None, NOW).unwrap();
+    custody
+        .settle(&opened, custody.next_mark(None, &opened, NOW).as_ref())
+        .unwrap();
+
+    assert!(
+        matches!(opened.refusing, Some(NotServing::OtherRing { .. })),
+        "{:?}",
+        opened.refusing
+    );
+    assert!(opened.frozen.is_some());
+    assert!(opened.keyring().status().is_err());
+    assert_eq!(std::fs::read(place.store().join("mark")).unwrap(), marked);
 }
