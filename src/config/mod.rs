@@ -255,7 +255,8 @@ impl Config {
         variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
     ) -> Result<Self, String> {
         // Once as it stands, for errors that name line and column; again only where a variable changes something.
-        let plain: Self = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
+        let plain: Self =
+            serde_saphyr::from_str(text).map_err(|why| why.to_string().replacen("error: ", "", 1))?;
         let config = environment::overlay(plain, text, variables)?;
         config.check()?;
         Ok(config)

@@ -1,0 +1,170 @@
+//! Configurations by their mistake; kube-apiserver's configuration as it is generated.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Plugin, kekring};
+use crate::{assert_error, parts};
+
+const GOOD: &str = "apiVersion: kekring/v1alpha1
+kind: Configuration
+ring:
+  store: {file: {dir: /var/lib/kekring}}
+  roots:
+  - file: {path: /etc/kekring/root.key}
+";
+
+/// A configuration, and what is wrong with it.
+fn mistakes() -> Vec<(String, &'static str)> {
+    let cases: [(&str, &'static str); 23] = [
+        ("", "unexpected end of input"),
+        ("[]", "expected mapping start"),
+        ("a: [", "line 1"),
+        (
+            &GOOD.replace("kind: Configuration", "kind: Pod"),
+            "kind is \"Pod\"",
+        ),
+        (&GOOD.replace("v1alpha1", "v9"), "apiVersion is \"kekring/v9\""),
+        (&GOOD.replace("ring:\n", "rign:\n"), "rign"),
+        (&format!("{GOOD}socket: {{paht: /run/x}}\n"), "paht"),
+        (
+            &format!("{GOOD}socket: {{mode: \"0666\"}}\n"),
+            "others must not connect",
+        ),
+        (
+            &format!("{GOOD}socket: {{mode: \"rw\"}}\n"),
+            "socket.mode is \"rw\"",
+        ),
+        (
+            &format!("{GOOD}socket: {{path: kms.sock}}\n"),
+            "expected an absolute path",
+        ),
+        (
+            &format!("{GOOD}socket: {{allowUsers: []}}\n"),
+            "nobody could connect",
+        ),
+        (&format!("{GOOD}socket: {{allowUsers: [root]}}\n"), "allowUsers"),
+        (
+            &format!("{GOOD}rotation: {{period: monthly}}\n"),
+            "is not a duration",
+        ),
+        (&format!("{GOOD}rotation: {{period: 0s}}\n"), "under 1 s"),
+        (&format!("{GOOD}node: {{name: \"a b\"}}\n"), "node.name"),
+        (&format!("{GOOD}telemetry: {{log: {{level: loud}}}}\n"), "loud"),
+        (&GOOD.replace("/var/lib/kekring", "lib"), "ring.store.file.dir"),
+        (&GOOD.replace("file: {dir", "etcd: {dir"), "etcd"),
+        (&GOOD.replace("- file", "- tpm"), "tpm"),
+        (
+            &GOOD.replace("\n  - file: {path: /etc/kekring/root.key}", " []"),
+            "roots is empty",
+        ),
+        (
+            &format!("{GOOD}  mirror: /var/lib/kekring\n"),
+            "ring.mirror is the ring's own directory",
+        ),
+        (&format!("{GOOD}  id: xyz\n"), "ring.id"),
+        (&format!("{GOOD}kind: Configuration\n"), "duplicate"),
+    ];
+    cases.map(|(text, says)| (text.to_owned(), says)).to_vec()
+}
+
+#[test]
+fn each_mistake_is_named() {
+    let plugin = Plugin::unmade("{}");
+    for (text, says) in mistakes() {
+        fs::write(&plugin.config, text).unwrap();
+        let output = plugin.verb(&["config", "check"]);
+        assert_error(&output, 2, says);
+        assert!(
+            parts(&output).2.contains(plugin.config.to_str().unwrap()),
+            "{says}"
+        );
+    }
+    fs::write(&plugin.config, GOOD).unwrap();
+    assert!(plugin.verb(&["config", "check"]).status.success());
+}
+
+#[test]
+fn a_missing_file_is_a_configuration_error() {
+    let output = kekring(&["status", "--config", "/nonexistent/config.yaml"])
+        .output()
+        .unwrap();
+
+    assert_error(&output, 2, "/nonexistent/config.yaml");
+}
+
+#[test]
+fn a_variable_goes_above_the_file() {
+    let plugin = Plugin::unmade("{}");
+    let check = |name: &str, value: &str| {
+        let mut command = plugin.command(&["config", "check", "-o", "json"]);
+        parts(&command.env(name, value).output().unwrap())
+    };
+
+    let (code, out, _) = check("KEKRING_ROTATION_PERIOD", "90d");
+    assert_eq!(code, 0);
+    assert!(out.contains("replaced every 90d"), "{out}");
+    assert_eq!(check("KEKRING_SOCKET_ALLOW_USERS", "[0, 7]").0, 0);
+    assert_eq!(
+        check(
+            "KEKRING_RING_ROOTS",
+            "[{file: {path: /a}}, {passphrase: {path: /b}}]"
+        )
+        .0,
+        0
+    );
+    let (code, _, err) = check("KEKRING_ROTATION_PERIOD", "often");
+    assert_eq!(code, 2);
+    assert!(err.contains("KEKRING_ROTATION_PERIOD"), "{err}");
+    let (code, _, err) = check("KEKRING_SOCKET_PATH", "relative");
+    assert_eq!(code, 2, "{err}");
+    // What Kubernetes sets for a Service named kekring.
+    assert_eq!(check("KEKRING_PORT", "tcp://10.0.0.1:443").0, 0);
+}
+
+#[test]
+fn the_generated_configuration_has_the_providers_in_the_order_of_the_phase() {
+    let plugin = Plugin::unmade("{}");
+    let generated = |args: &[&str]| -> Value {
+        let (code, out, err) = parts(&plugin.verb(&[&["config", "encryption"], args].concat()));
+        assert_eq!(code, 0, "{err}");
+        serde_saphyr::from_str(&out).unwrap()
+    };
+
+    let write = generated(&["--resources", "secrets,configmaps", "--name", "mine"]);
+    let read = generated(&["--phase", "read"]);
+
+    let resources = &write["resources"][0];
+    assert_eq!(write["apiVersion"], "apiserver.config.k8s.io/v1");
+    assert_eq!(write["kind"], "EncryptionConfiguration");
+    assert_eq!(
+        resources["resources"],
+        serde_json::json!(["secrets", "configmaps"])
+    );
+    let kms = &resources["providers"][0]["kms"];
+    assert_eq!(
+        (&kms["apiVersion"], &kms["name"], &kms["timeout"]),
+        (&"v2".into(), &"mine".into(), &"3s".into())
+    );
+    assert_eq!(kms["endpoint"], format!("unix://{}", plugin.socket.display()));
+    assert!(resources["providers"][1]["identity"].is_object());
+    assert!(read["resources"][0]["providers"][0]["identity"].is_object());
+    assert_eq!(read["resources"][0]["providers"][1]["kms"]["name"], "kekring");
+}
+
+#[test]
+fn names_that_kube_apiserver_would_refuse_are_refused() {
+    let plugin = Plugin::unmade("{}");
+
+    assert_error(
+        &plugin.verb(&["config", "encryption", "--name", "a:b"]),
+        2,
+        "without ':'",
+    );
+    assert_error(
+        &plugin.verb(&["config", "encryption", "--resources", "secrets,"]),
+        2,
+        "cannot encrypt the resource \"\"",
+    );
+}

@@ -1,0 +1,45 @@
+//! The command line as an operator and a script see it: arguments in; exit code, standard output and error out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod config;
+mod init;
+mod terminal;
+mod verbs;
+
+use std::process::Output;
+
+/// Exit code, standard output, standard error.
+fn parts(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout.clone()).unwrap(),
+        String::from_utf8(output.stderr.clone()).unwrap(),
+    )
+}
+
+/// An error is one line that begins with `error: `, and a line that begins with `hint: `.
+#[track_caller]
+fn assert_error(output: &Output, code: i32, says: &str) {
+    let (status, out, err) = parts(output);
+    assert_eq!(status, code, "{out}{err}");
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(
+        lines.first().is_some_and(|line| line.starts_with("error: ")),
+        "{err}"
+    );
+    assert!(
+        lines.last().is_some_and(|line| line.starts_with("hint: ")),
+        "{err}"
+    );
+    assert!(err.contains(says), "{says:?} is not in: {err}");
+}
