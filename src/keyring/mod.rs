@@ -208,3 +208,48 @@ impl Keyring {
             .ok_or_else(|| NotServing::SelfTest(active.id.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ring::UnixTime;
+    use super::*;
+
+    fn ring() -> Ring {
+        let key = |byte| Key32::take(&mut [byte; 32]);
+        lifecycle::create(RingId([1; 16]), key(1), key(2), UnixTime(1))
+    }
+
+    #[test]
+    fn an_active_key_that_does_not_open_what_it_sealed_is_not_reported() {
+        let mut ring = ring();
+        // Two values under one name, as only a broken memory or a broken check could make it.
+        let mut twin = ring.keys[0].clone();
+        twin.material = Arc::new(Key32::take(&mut [9; 32]));
+        ring.keys.push(twin);
+        let active = ring.keys[0].id.clone();
+
+        let keyring = Keyring::new(&ring);
+
+        assert_eq!(keyring.status(), Err(&NotServing::SelfTest(active)));
+        assert!(matches!(
+            keyring.encrypt(None, &[1; 32]),
+            Err(EncryptError::NotServing(_))
+        ));
+    }
+
+    #[test]
+    fn a_reported_key_is_used_unless_it_is_suspended_or_not_yet_active() {
+        let mut ring = lifecycle::activate(&ring(), Key32::take(&mut [3; 32]), UnixTime(2)).unwrap();
+        let [old, active, next] = [0, 1, 2].map(|at: usize| ring.keys[at].id.clone());
+        let used =
+            |ring: &Ring, reported: &KeyId| Keyring::new(ring).encrypt(Some(reported), &[1; 32]).unwrap().1;
+
+        assert_eq!(used(&ring, &old), old);
+        assert_eq!(used(&ring, &next), active);
+        ring.keys[0].suspended = true;
+        assert_eq!(used(&ring, &old), active);
+        let sealed = Keyring::new(&ring).encrypt(None, &[1; 32]).unwrap().0;
+        let refused = Keyring::new(&ring).decrypt(old.as_str(), &sealed).unwrap_err();
+        assert_eq!(refused, DecryptError::Suspended(old));
+    }
+}

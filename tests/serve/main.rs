@@ -16,5 +16,6 @@ mod client;
 mod door;
 mod life;
 mod limits;
+mod ring;
 mod rotation;
 mod secrets;

@@ -4,9 +4,13 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use kekring::crypto::secret::Key32;
+use kekring::keyring::lifecycle;
+use kekring::keyring::ring::{Activate, UnixTime};
 use rustix::process::Signal;
 
 use crate::client::Client;
+use crate::ring::custody;
 use crate::support::{PATIENCE, Plugin, shown, wait_until};
 
 #[test]
@@ -238,4 +242,41 @@ fn sighup_takes_a_ring_that_a_verb_wrote() {
     wait_until("the new key", PATIENCE, || {
         client.key_id() == outcome["active"].as_str().unwrap()
     });
+}
+
+#[test]
+fn a_rotation_that_was_cut_off_after_its_first_phase_is_finished_by_the_server() {
+    let mut plugin = Plugin::prepared("{}");
+    let custody = custody(&plugin);
+    let opened = custody.open(None, UnixTime(1)).unwrap();
+    let fresh = Key32::generate().unwrap();
+    let proposed =
+        lifecycle::propose_fresh(&opened.ring, fresh, [7; 16], Activate::Auto, UnixTime(1)).unwrap();
+    let key_id = proposed.proposal.as_ref().unwrap().key_id.to_string();
+    custody.commit(&opened, proposed, UnixTime(1)).unwrap();
+
+    plugin.serve();
+
+    let client = Client::connect(&plugin.socket);
+    wait_until("the proposed key", PATIENCE, || client.key_id() == key_id);
+}
+
+#[test]
+fn impossible_times_in_the_ring_neither_stop_a_start_nor_cause_a_storm_of_rotations() {
+    for time in [0, 1, u64::MAX - 1, u64::MAX] {
+        let mut plugin = Plugin::prepared("{}");
+        let custody = custody(&plugin);
+        let opened = custody.open(None, UnixTime(time)).unwrap();
+        let next = lifecycle::activate(&opened.ring, Key32::generate().unwrap(), UnixTime(time)).unwrap();
+        custody.commit(&opened, next, UnixTime(time)).unwrap();
+
+        plugin.serve();
+
+        let status = plugin.json(&["status"]);
+        let seconds = status["nextRotationSeconds"].as_u64().unwrap();
+        assert!(seconds > 0, "not due at once, whatever the clocks say: {status}");
+        assert!(plugin.json(&["keys", "list"])["keys"].as_array().unwrap().len() == 3);
+        assert_eq!(Client::connect(&plugin.socket).status().unwrap().healthz, "ok");
+        assert!(plugin.verb(&["rotate"]).status.success());
+    }
 }

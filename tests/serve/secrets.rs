@@ -4,28 +4,20 @@ use std::fs;
 use std::path::Path;
 
 use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
-use kekring::custody::Custody;
 use kekring::keyring::ring::UnixTime;
 use kekring::proto::kms;
-use kekring::root::{PathConfig, RootConfig};
-use kekring::store::FileStore;
 
 use crate::client::Client;
+use crate::ring::custody;
 use crate::support::{PATIENCE, Plugin, wait_until};
 
 /// The ring key, the root key and every KEK of a plugin.
 fn secrets(plugin: &Plugin) -> Vec<Vec<u8>> {
-    let path = plugin.dir.join("root.key");
-    let custody = Custody {
-        store: Box::new(FileStore::new(plugin.dir.join("ring"), None)),
-        roots: vec![RootConfig::File(PathConfig { path: path.clone() }).build()],
-        machine: None,
-        development: false,
-        expected: None,
-        writer: [0; 16],
-    };
-    let opened = custody.open(None, UnixTime(1)).unwrap();
-    let mut secrets = vec![fs::read(path).unwrap(), opened.ring_key.expose().to_vec()];
+    let opened = custody(plugin).open(None, UnixTime(1)).unwrap();
+    let mut secrets = vec![
+        fs::read(plugin.dir.join("root.key")).unwrap(),
+        opened.ring_key.expose().to_vec(),
+    ];
     secrets.extend(opened.ring.keys.iter().map(|key| key.material.expose().to_vec()));
     secrets
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -230,6 +231,14 @@ pub(crate) fn scratch() -> TempDir {
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir()
         .unwrap()
+}
+
+/// For a test that cannot run here: says what it needs, past the capturing of output. Fails where every suite is required.
+#[track_caller]
+pub(crate) fn ignored(needs: &str) {
+    assert!(std::env::var_os("TESTS_REQUIRED").is_none(), "needs {needs}");
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "test {name} ... ignored, needs {needs}");
 }
 
 /// A file of this repository.
