@@ -1,0 +1,120 @@
+//! Secrets written and read without a break, every operation counted.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use crate::client::Api;
+use crate::wait::{SOON, wait_for};
+
+/// One writer and one reader. Secret number n is called `load-<n>`, and its password is its name.
+pub struct Load {
+    api: Api,
+    over: AtomicBool,
+    written: AtomicUsize,
+    read: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+/// Ends the threads also when the trial fails in the middle.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+impl Load {
+    pub fn new(api: Api) -> Self {
+        Self {
+            api,
+            over: AtomicBool::new(false),
+            written: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
+            failures: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Writes and reads for as long as `scenario` runs.
+    pub fn during<T>(&self, scenario: impl FnOnce() -> T) -> T {
+        thread::scope(|scope| {
+            let _over = Over(&self.over);
+            scope.spawn(|| self.write());
+            scope.spawn(|| self.read());
+            self.go_on();
+            scenario()
+        })
+    }
+
+    /// Waits until many more Secrets have been written and read than now.
+    pub fn go_on(&self) {
+        const MANY: usize = 100;
+        let (written, read) = (self.written() + MANY, self.reads() + MANY);
+        wait_for("further writes and reads", SOON, || {
+            (self.written() >= written && self.reads() >= read).then_some(())
+        });
+    }
+
+    /// How many writes have succeeded: while none has failed, also the number of the next Secret.
+    pub fn written(&self) -> usize {
+        self.written.load(SeqCst)
+    }
+
+    pub fn reads(&self) -> usize {
+        self.read.load(SeqCst)
+    }
+
+    /// What has failed so far.
+    pub fn failures(&self) -> Vec<String> {
+        self.failures.lock().unwrap().clone()
+    }
+
+    fn write(&self) {
+        for number in 0.. {
+            if self.over.load(SeqCst) {
+                return;
+            }
+            let name = secret(number);
+            match self.api.create_secret(&name, &name) {
+                Ok(()) => self.written.fetch_add(1, SeqCst),
+                Err(why) => self.fail(format!("cannot write {name}: {why}")),
+            };
+        }
+    }
+
+    /// In turn the newest Secret, and each one from the oldest on.
+    fn read(&self) {
+        for turn in 0.. {
+            if self.over.load(SeqCst) {
+                return;
+            }
+            let written = self.written();
+            if written == 0 {
+                thread::yield_now();
+                continue;
+            }
+            let number = if turn % 2 == 0 {
+                written - 1
+            } else {
+                turn / 2 % written
+            };
+            let name = secret(number);
+            match self.api.password(&name) {
+                Ok(password) if password == name => self.read.fetch_add(1, SeqCst),
+                Ok(other) => self.fail(format!("{name} reads as {other}")),
+                Err(why) => self.fail(format!("cannot read {name}: {why}")),
+            };
+        }
+    }
+
+    fn fail(&self, why: String) -> usize {
+        self.failures.lock().unwrap().push(why);
+        0
+    }
+}
+
+/// The name of a Secret of the load.
+pub fn secret(number: usize) -> String {
+    format!("load-{number}")
+}

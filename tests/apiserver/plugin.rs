@@ -1,0 +1,150 @@
+//! kekring itself: its ring, its configuration and its process, all in one directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use kekring::config::{Config, Store};
+use kekring::crypto::secret::SecretBytes;
+use kekring::custody::Custody;
+use kekring::store::FileStore;
+use kekring::telemetry::now;
+use serde_json::Value;
+
+use crate::process::Process;
+use crate::wait::{SOON, wait_for};
+
+/// The plugin, running or not.
+pub struct Plugin {
+    process: Option<Process>,
+    config: PathBuf,
+    log: PathBuf,
+}
+
+/// A key as `keys list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName {
+    pub id: String,
+    /// As kube-apiserver's metrics show it.
+    pub hash: String,
+}
+
+impl Plugin {
+    /// Makes a ring in `dir` and serves it.
+    pub fn start_new(dir: &Path) -> Self {
+        let config = dir.join("config.yaml");
+        let dir = dir.display();
+        // At debug level each Decrypt has its line.
+        let text = format!(
+            "apiVersion: kekring/v1alpha1\n\
+             kind: Configuration\n\
+             node: {{name: suite}}\n\
+             socket: {{path: {dir}/kms.sock}}\n\
+             ring:\n\
+             \x20 store: {{file: {{dir: {dir}/ring}}}}\n\
+             \x20 roots:\n\
+             \x20 - file: {{path: {dir}/root.key}}\n\
+             telemetry: {{log: {{format: json, level: debug}}}}\n"
+        );
+        fs::write(&config, text).unwrap();
+        let log = config.with_file_name("kekring.log");
+        let mut plugin = Self {
+            process: None,
+            config,
+            log,
+        };
+        plugin.run(&["init", "--no-recovery"]);
+        plugin.start();
+        plugin
+    }
+
+    /// Serves, and waits until it does.
+    pub fn start(&mut self) {
+        let log = self.log.clone();
+        let mut process = Process::start("kekring", self.command().arg("serve"), log);
+        wait_for("kekring to serve", SOON, || {
+            process.must_run();
+            let probe = self.command().arg("probe").output().unwrap();
+            probe.status.success().then_some(())
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    /// Stops it as an init system does.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.process.take().unwrap().terminate()
+    }
+
+    /// The EncryptionConfiguration that an operator would use.
+    pub fn encryption_configuration(&self) -> String {
+        self.run(&["config", "encryption", "--resources", "secrets,configmaps"])
+    }
+
+    /// Rotates, and returns the key that is active now.
+    pub fn rotate(&self) -> KeyName {
+        let outcome: Value = serde_json::from_str(&self.run(&["rotate", "-o", "json"])).unwrap();
+        let active = self.active_key();
+        assert_eq!(outcome["active"], active.id.as_str());
+        active
+    }
+
+    /// The active key.
+    pub fn active_key(&self) -> KeyName {
+        let listing: Value = serde_json::from_str(&self.run(&["keys", "list", "-o", "json"])).unwrap();
+        let keys = listing["keys"].as_array().unwrap();
+        let active = keys.iter().find(|key| key["state"] == "active").unwrap();
+        let text = |field: &str| active[field].as_str().unwrap().to_owned();
+        KeyName {
+            id: text("id"),
+            hash: text("hash"),
+        }
+    }
+
+    /// The key id of every Decrypt that has succeeded, in order, from the log.
+    pub fn decrypts(&self) -> Vec<String> {
+        let log = fs::read_to_string(&self.log).unwrap();
+        log.lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|event| event["message"] == "Decrypt done")
+            .map(|event| event["key_id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Opens a wrapped seed from the stored ring and its root, without the running plugin.
+    pub fn open_seed(&self, key_id: &str, wrapped: &[u8]) -> SecretBytes {
+        let config = Config::load(&self.config).unwrap();
+        let Store::File { dir } = config.ring.store;
+        let custody = Custody {
+            store: Box::new(FileStore::new(dir, None)),
+            roots: config.ring.roots.iter().map(|root| root.build()).collect(),
+            machine: fs::read_to_string(config.node.machine_id_file).ok(),
+            development: false,
+            expected: None,
+            writer: [0; 16],
+        };
+        let opened = custody.open(None, now()).unwrap();
+        opened.keyring().decrypt(key_id, wrapped).unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command().args(arguments).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "kekring {arguments:?}: {} {errors}",
+            output.status
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kekring"));
+        command.arg("--config").arg(&self.config);
+        command
+    }
+}
