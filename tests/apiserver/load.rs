@@ -7,7 +7,11 @@ use std::thread;
 use crate::client::Api;
 use crate::wait::{SOON, wait_for};
 
-/// One writer and one reader. Secret number n is called `load-<n>`, and its password is its name.
+/// How many operations show that they go on.
+const MANY: usize = 100;
+
+/// One writer and one reader. Secret number n is called `load-<n>`, and its password is its name. A write that failed is
+/// tried again.
 pub struct Load {
     api: Api,
     over: AtomicBool,
@@ -49,14 +53,20 @@ impl Load {
 
     /// Waits until many more Secrets have been written and read than now.
     pub fn go_on(&self) {
-        const MANY: usize = 100;
-        let (written, read) = (self.written() + MANY, self.reads() + MANY);
-        wait_for("further writes and reads", SOON, || {
-            (self.written() >= written && self.reads() >= read).then_some(())
+        let written = self.written() + MANY;
+        self.reads_go_on();
+        wait_for("further writes", SOON, || {
+            (self.written() >= written).then_some(())
         });
     }
 
-    /// How many writes have succeeded: while none has failed, also the number of the next Secret.
+    /// Waits until many more Secrets have been read than now, whatever the writes do.
+    pub fn reads_go_on(&self) {
+        let read = self.reads() + MANY;
+        wait_for("further reads", SOON, || (self.reads() >= read).then_some(()));
+    }
+
+    /// How many Secrets there are; also the number of the next one.
     pub fn written(&self) -> usize {
         self.written.load(SeqCst)
     }
@@ -71,11 +81,8 @@ impl Load {
     }
 
     fn write(&self) {
-        for number in 0.. {
-            if self.over.load(SeqCst) {
-                return;
-            }
-            let name = secret(number);
+        while !self.over.load(SeqCst) {
+            let name = secret(self.written());
             match self.api.create_secret(&name, &name) {
                 Ok(()) => self.written.fetch_add(1, SeqCst),
                 Err(why) => self.fail(format!("cannot write {name}: {why}")),

@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         rotation::a_rotation_under_load_fails_no_write_and_no_read,
         restart::after_three_rotations_an_empty_cache_still_reads_every_secret,
         outage::a_killed_plugin_stops_no_cached_read_and_resumes_with_the_same_key,
+        outage::writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped,
         outage::a_plugin_that_is_away_makes_kube_apiserver_unready_and_not_dead,
     ];
 

@@ -1,5 +1,7 @@
 //! The plugin goes away and comes back.
 
+use std::time::{Duration, Instant};
+
 use crate::client::{Answer, Api};
 use crate::lab::Lab;
 use crate::load::{Load, secret};
@@ -67,6 +69,46 @@ pub fn a_plugin_that_is_away_makes_kube_apiserver_unready_and_not_dead() {
     assert!(!live.body.contains("kms-providers"), "{live:?}");
     api.create_secret("after", "new").unwrap();
     assert_eq!(api.password("after").unwrap(), "new");
+}
+
+/// kube-apiserver writes under the seed that it has for 3 minutes after the last good Status, and no longer.
+const SEED_LIFE: Duration = Duration::from_secs(180);
+
+pub fn writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped() {
+    let mut lab = Lab::start();
+    let (api, key) = (lab.api(), lab.plugin.active_key());
+    let load = Load::new(lab.api());
+
+    load.during(|| {
+        lab.plugin.kill();
+        let killed = Instant::now();
+        wait_for("writes to stop", SEED_LIFE + SOON, || {
+            (!load.failures().is_empty()).then_some(())
+        });
+        let stopped = killed.elapsed();
+        load.reads_go_on();
+        lab.plugin.start();
+        let started = Instant::now();
+        wait_until_ready(&api);
+        load.go_on();
+        println!(
+            "\nwrites stopped {:.0} s after the plugin, and went on {:.0} s after it was back",
+            stopped.as_secs_f32(),
+            started.elapsed().as_secs_f32()
+        );
+    });
+
+    let other: Vec<String> = load
+        .failures()
+        .into_iter()
+        .filter(|why| !(why.starts_with("cannot write") && why.contains(" expired at ")))
+        .collect();
+    assert_eq!(other, [""; 0]);
+    assert_eq!(lab.plugin.active_key(), key);
+    for number in [0, load.written() - 1] {
+        assert_eq!(lab.key_of_secret(&secret(number)), key.id);
+        assert_eq!(api.password(&secret(number)).unwrap(), secret(number));
+    }
 }
 
 /// kube-apiserver looks again when an answer is 20 s old; it stays alive all the while.
