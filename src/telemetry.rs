@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::keyring::ring::UnixTime;
@@ -24,25 +26,26 @@ pub fn start(log: &Log) -> WorkerGuard {
         .lossy(true)
         .finish(std::io::stderr());
     let level = match log.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
     // Libraries below us log bytes of the wire at trace: only our own events follow the level.
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!(
-            "warn,h2=error,hyper=error,kekring={level}"
-        )))
+    let filter = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_target("kekring", level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(false)
         .with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text if journald => builder.without_time().init(),
-        LogFormat::Text => builder.init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+        LogFormat::Text if journald => registry.with(lines.without_time()).init(),
+        LogFormat::Text => registry.with(lines).init(),
     }
     guard
 }
