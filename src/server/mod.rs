@@ -24,7 +24,7 @@ use peer::{Admission, Peer, Throttle};
 use crate::custody::Custody;
 use crate::keyring::Keyring;
 use crate::keyring::live::Live;
-use crate::reload::{Handles, Health, Reloader, Wake};
+use crate::reload::{self, Handles, Health, Wake};
 
 /// Open connections at most; kube-apiserver has one for each provider entry, and a second while it reloads.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -78,7 +78,7 @@ async fn run(
 ) -> Result<(), ListenError> {
     let mut door = open_door(&server.socket)?;
     let live = Arc::new(Live::new(Keyring::absent("the ring is being opened")));
-    let handles = Reloader::spawn(server.custody, Arc::clone(&live), server.period);
+    let handles = reload::spawn(server.custody, Arc::clone(&live), server.period);
     let mut signals = Signals::new().map_err(|why| ListenError::Io {
         path: door.path().to_owned(),
         why,
@@ -119,7 +119,7 @@ async fn run(
                 notify::alive(&handles.health.borrow());
                 status.write();
             }
-            _ = signals.hangup.recv() => reload(&handles),
+            _ = signals.hangup.recv() => read_again(&handles),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
@@ -232,7 +232,7 @@ async fn first_attempt(mut health: watch::Receiver<Health>) -> Health {
     }
 }
 
-fn reload(handles: &Handles) {
+fn read_again(handles: &Handles) {
     tracing::info!("SIGHUP: reading the ring again");
     notify::reloading();
     let (done, ended) = oneshot::channel();

@@ -80,7 +80,7 @@ const ONLY_IN: [(&[&str], &[&str], &str); 9] = [
     (&["SystemTime"], &["telemetry"], "there is one wall clock"),
     (
         &["Instant::now"],
-        &["server", "service", "reload", "cli", "store/file.rs"],
+        &["server", "service", "reload", "cli", "store/file/write.rs"],
         "time is an argument below the edges",
     ),
     (

@@ -1,0 +1,269 @@
+//! The steps of the reloader: each blocks, takes what is there, and leaves a ring that serves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::health::{Health, RingHealth, Trouble};
+use crate::crypto::random;
+use crate::crypto::secret::Key32;
+use crate::custody::{CommitError, Custody, Opened};
+use crate::keyring::live::Live;
+use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::schedule::{self, Clocks, Due};
+use crate::keyring::{KeyId, Keyring, lifecycle};
+use crate::store::Stamp;
+use crate::telemetry;
+
+/// How often the store is read in full although nothing seems to have changed.
+const REREAD: Duration = Duration::from_secs(30);
+/// Pauses between two attempts to open a ring that does not open: the first, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Why a step is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It is time.
+    Tick,
+    /// A request named a key that is not in memory.
+    Request,
+    /// SIGHUP.
+    Signal,
+}
+
+/// Owns the opened ring.
+pub(super) struct Reloader {
+    custody: Custody,
+    live: Arc<Live>,
+    period: Duration,
+    opened: Option<Opened>,
+    stamp: Option<Stamp>,
+    health: watch::Sender<Health>,
+    /// When this process started or the active key changed.
+    settled: Instant,
+    read: Instant,
+    retry: Instant,
+    backoff: Duration,
+    rotate_after: Instant,
+    load_trouble: Trouble,
+    rotation_trouble: Trouble,
+}
+
+impl Reloader {
+    /// A reloader that has not opened its ring yet.
+    pub(super) fn new(
+        custody: Custody,
+        live: Arc<Live>,
+        period: Duration,
+        health: watch::Sender<Health>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            custody,
+            live,
+            period,
+            opened: None,
+            stamp: None,
+            health,
+            settled: now,
+            read: now,
+            retry: now,
+            backoff: BACKOFF.0,
+            rotate_after: now,
+            load_trouble: Trouble::default(),
+            rotation_trouble: Trouble::default(),
+        }
+    }
+
+    /// One step; blocks.
+    pub(super) fn step(&mut self, cause: Cause) {
+        let now = telemetry::now();
+        if self.opened.is_none() {
+            // Requests do not hurry a root: deriving a key from a passphrase is dear.
+            if cause == Cause::Signal || Instant::now() >= self.retry {
+                self.first_open(now);
+            }
+        } else if cause != Cause::Tick || self.changed() {
+            self.reread(now);
+        }
+        self.rotate_if_due(now);
+        self.publish(now);
+    }
+
+    fn changed(&mut self) -> bool {
+        self.read.elapsed() >= REREAD || self.custody.store.stamp().ok() != self.stamp
+    }
+
+    fn first_open(&mut self, now: UnixTime) {
+        match self.custody.open(None, now) {
+            Ok(mut opened) => {
+                if let Err(why) = self.settle(&mut opened, now) {
+                    // A start needs no write: with a full or read-only disk serving comes first, loudly.
+                    opened
+                        .warnings
+                        .push(format!("the mark or the mirror is behind the ring: {why}"));
+                }
+                self.take(opened);
+            }
+            Err(why) => {
+                self.load_trouble.raise(&format!("{why}; hint: {}", why.hint()));
+                self.live.swap(Keyring::absent(why.to_string()));
+                let jitter = random::<1>().map_or(0, |byte| u64::from(byte[0]));
+                self.retry = Instant::now() + self.backoff + Duration::from_millis(jitter);
+                self.backoff = (self.backoff * 2).min(BACKOFF.1);
+            }
+        }
+    }
+
+    /// Reads the store again with the ring key at hand; a root is asked only when that no longer fits.
+    fn reread(&mut self, now: UnixTime) {
+        self.read = Instant::now();
+        self.stamp = self.custody.store.stamp().ok();
+        let Some(current) = &self.opened else { return };
+        let outcome = self
+            .custody
+            .open(Some(&current.ring_key), now)
+            .map_err(|why| why.to_string())
+            .and_then(|next| worse(current, &next).map_or(Ok(next), Err))
+            .and_then(|mut next| match self.settle(&mut next, now) {
+                Ok(()) => Ok(next),
+                Err(why) => Err(why.to_string()),
+            });
+        match outcome {
+            Ok(next) => self.take(next),
+            Err(why) => self
+                .load_trouble
+                .raise(&format!("the ring in memory is kept: {why}")),
+        }
+    }
+
+    /// Writes the mark and the mirror before a generation is used. Nothing is written where all is up to date.
+    fn settle(&self, opened: &mut Opened, now: UnixTime) -> Result<(), CommitError> {
+        if opened.refusing.is_some() || opened.frozen.is_some() || opened.joined {
+            return Ok(());
+        }
+        let mark = self.custody.next_mark(opened.mark.as_ref(), opened, now);
+        self.custody.settle(opened, mark.as_ref())?;
+        opened.mark = mark;
+        Ok(())
+    }
+
+    fn take(&mut self, opened: Opened) {
+        let id = |opened: &Opened| opened.ring.active().map(|key| key.id.clone());
+        let active = id(&opened);
+        if self.opened.as_ref().and_then(id) != active {
+            if self.opened.is_some() {
+                self.settled = Instant::now();
+            }
+            let key_id = active.map(|id| id.to_string()).unwrap_or_default();
+            tracing::info!(key_id, generation = opened.ring.generation, "ring loaded");
+        }
+        let keyring = opened.keyring();
+        match keyring.status() {
+            Ok(_) => self.load_trouble.clear(),
+            Err(why) => self.load_trouble.raise(&why.to_string()),
+        }
+        self.live.swap(keyring);
+        self.backoff = BACKOFF.0;
+        self.stamp = self.custody.store.stamp().ok();
+        self.opened = Some(opened);
+    }
+
+    fn rotate_if_due(&mut self, now: UnixTime) {
+        let Some(opened) = self.opened.as_ref().filter(|it| it.frozen.is_none()) else {
+            return;
+        };
+        let due = schedule::due(&opened.ring, self.clocks(now, opened), self.period);
+        let wanted = opened.joined || matches!(due, Due::Now | Due::Finish);
+        if !wanted || Instant::now() < self.rotate_after {
+            return;
+        }
+        match self.next_generation(opened, now) {
+            Ok(next) => {
+                tracing::info!(generation = next.ring.generation, "ring changed");
+                self.rotation_trouble.clear();
+                self.take(next);
+            }
+            Err(why) => {
+                self.rotate_after = Instant::now() + BACKOFF.1;
+                self.rotation_trouble.raise(&format!(
+                    "rotation is due and is not done: {why}; hint: {}",
+                    why.hint()
+                ));
+            }
+        }
+    }
+
+    /// A join is stored as it is; otherwise the prepared key becomes active and the next one is prepared.
+    fn next_generation(&self, opened: &Opened, now: UnixTime) -> Result<Opened, CommitError> {
+        let next: Ring = if opened.joined {
+            opened.ring.clone()
+        } else {
+            lifecycle::activate(&opened.ring, Key32::generate()?, now)?
+        };
+        self.custody.commit(opened, next, now)
+    }
+
+    fn clocks(&self, now: UnixTime, opened: &Opened) -> Clocks {
+        Clocks {
+            now,
+            seen: opened.mark.as_ref().map(|mark| mark.seen),
+            settled: self.settled.elapsed(),
+        }
+    }
+
+    fn publish(&self, now: UnixTime) {
+        let ring = self.opened.as_ref().and_then(|opened| {
+            let (active, next) = (opened.ring.active()?, opened.ring.pre_active()?);
+            let rotation = match schedule::due(&opened.ring, self.clocks(now, opened), self.period) {
+                Due::In(wait) => Some(UnixTime(now.0.saturating_add(wait.as_secs()))),
+                Due::Now | Due::Finish => Some(now),
+                Due::Operator => None,
+            };
+            Some(RingHealth {
+                id: opened.ring.id,
+                generation: opened.ring.generation,
+                active: active.id.clone(),
+                activated: active.activated,
+                next: next.id.clone(),
+                keys: opened.ring.keys.len(),
+                rotation: rotation.filter(|_| opened.frozen.is_none()),
+                frozen: opened.frozen.clone(),
+            })
+        });
+        let warnings = self
+            .opened
+            .as_ref()
+            .map(|it| it.warnings.clone())
+            .unwrap_or_default();
+        self.health.send_replace(Health {
+            attempted: true,
+            ring,
+            problems: [&self.load_trouble, &self.rotation_trouble]
+                .into_iter()
+                .filter_map(|trouble| trouble.0.clone())
+                .collect(),
+            warnings,
+        });
+    }
+}
+
+/// Why `next` must not replace `current`: it is older, another ring, or lacks a key.
+fn worse(current: &Opened, next: &Opened) -> Option<String> {
+    if next.ring.id != current.ring.id {
+        return Some(format!("the store now holds ring {}", next.ring.id));
+    }
+    if next.ring.generation < current.ring.generation {
+        return Some(format!(
+            "the store went back to generation {} from {}",
+            next.ring.generation, current.ring.generation
+        ));
+    }
+    let gone =
+        |id: &KeyId| next.ring.key(id).is_none() && !next.ring.tombstones.iter().any(|tomb| tomb.id == *id);
+    if let Some(key) = current.ring.keys.iter().find(|key| gone(&key.id)) {
+        return Some(format!("the store's ring lacks key {}", key.id));
+    }
+    next.refusing.as_ref().map(ToString::to_string)
+}

@@ -1,0 +1,159 @@
+//! Writing into a directory of generations: the lock, and the steps that make a file durable.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use super::inspect::{names, parse_name, unavailable};
+use crate::store::{KEPT, StoreError, Verify};
+
+/// How long a writer waits for another one.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK: &str = "lock";
+const UNFINISHED: &str = ".tmp-";
+
+pub(super) type Owner = (u32, u32);
+
+/// Files get the owner of their directory, so that what root writes the service can read.
+pub(super) fn may_write(dir: &Path) -> Result<Owner, StoreError> {
+    let metadata = fs::metadata(dir).map_err(|why| unavailable("cannot use", dir, &why))?;
+    Ok((metadata.uid(), metadata.gid()))
+}
+
+fn give(file: &File, owner: Owner) -> io::Result<()> {
+    if rustix::process::geteuid().as_raw() == owner.0 {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(owner.0), Some(owner.1))
+}
+
+pub(super) fn lock(dir: &Path, owner: Owner) -> Result<File, StoreError> {
+    let path = dir.join(LOCK);
+    let open = || {
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&path)?;
+        give(&file, owner)?;
+        Ok(file)
+    };
+    let file = open().map_err(|why: io::Error| unavailable("cannot lock", &path, &why))?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                pause();
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(StoreError::Unavailable(format!(
+                    "{} is held by another kekring process for over {} s",
+                    path.display(),
+                    LOCK_PATIENCE.as_secs()
+                )));
+            }
+            Err(fs::TryLockError::Error(why)) => return Err(unavailable("cannot lock", &path, &why)),
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+/// The durability steps; each one is needed, and their order is the guarantee.
+pub(super) fn publish(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    owner: Owner,
+    verify: Option<Verify<'_>>,
+) -> Result<(), StoreError> {
+    let target = dir.join(name);
+    let failed = |what: &str, why: &io::Error| unavailable(what, &target, why);
+    let unfinished = write_unfinished(dir, bytes, owner).map_err(|why| failed("cannot write", &why))?;
+    let again = fs::read(unfinished.path()).map_err(|why| failed("cannot read back", &why))?;
+    if again != bytes {
+        return Err(StoreError::Unavailable(format!(
+            "{} reads back other than it was written; nothing was changed",
+            target.display()
+        )));
+    }
+    if let Some(verify) = verify {
+        verify(&again).map_err(|why| {
+            StoreError::Unavailable(format!(
+                "{} does not verify: {why}; nothing was changed",
+                target.display()
+            ))
+        })?;
+    }
+    match fs::hard_link(unfinished.path(), &target) {
+        Ok(()) => {}
+        Err(why) if why.kind() == ErrorKind::AlreadyExists && verify.is_some() => {
+            return Err(StoreError::Conflict(dir.display().to_string()));
+        }
+        // A damaged copy in the mirror is replaced by the good one.
+        Err(why) if why.kind() == ErrorKind::AlreadyExists => {
+            fs::rename(unfinished.path(), &target).map_err(|why| failed("cannot write", &why))?;
+        }
+        Err(why) => return Err(failed("cannot write", &why)),
+    }
+    // The name must be durable before anybody relies on it.
+    if let Err(why) = sync_directory(dir) {
+        let _ = fs::remove_file(&target);
+        return Err(failed("cannot make durable", &why));
+    }
+    Ok(())
+}
+
+fn write_unfinished(dir: &Path, bytes: &[u8], owner: Owner) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    give(file.as_file(), owner)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Replaces the mark. Unlike a generation it has one name and may only grow, which its reader checks.
+pub(super) fn replace(dir: &Path, path: &Path, bytes: &[u8], owner: Owner) -> Result<(), StoreError> {
+    let write = || {
+        let file = write_unfinished(dir, bytes, owner)?;
+        file.persist(path).map_err(|failed| failed.error)?;
+        sync_directory(dir)
+    };
+    write().map_err(|why| unavailable("cannot write", path, &why))
+}
+
+fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// The lock is held, so an unfinished file belongs to a writer that died.
+pub(super) fn remove_unfinished(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A place that was brought up to date keeps as many as the store does.
+pub(super) fn prune_place(dir: &Path) -> Result<(), StoreError> {
+    let mut kept = names(dir)?.0;
+    kept.sort_by_key(|name| std::cmp::Reverse(parse_name(name).map(|(number, _)| number)));
+    for old in kept.iter().skip(KEPT) {
+        let _ = fs::remove_file(dir.join(old));
+    }
+    Ok(())
+}
