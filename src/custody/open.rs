@@ -354,7 +354,11 @@ fn apply_mark(opened: &mut Opened, mark: Mark) {
         opened.warnings.push(reason.clone());
         opened.frozen.get_or_insert(reason);
         for key in &mut opened.ring.keys {
-            key.suspended |= mark.suspended.contains(&key.id);
+            if mark.suspended.contains(&key.id) && !key.suspended {
+                key.suspended = true;
+                // The mark does not say since when; nothing of this frozen ring is stored.
+                key.suspension = opened.ring.generation;
+            }
         }
         opened.ring.keys.retain(|key| !mark.destroyed.contains(&key.id));
     }

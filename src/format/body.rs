@@ -79,6 +79,7 @@ fn key_to_wire(key: &Key) -> wire::Key {
         created: key.created.0,
         activated: key.activated.map(|time| time.0),
         deactivated: key.deactivated.map(|time| time.0),
+        suspension: key.suspension,
     }
 }
 
@@ -106,6 +107,7 @@ fn key_from_wire(key: &wire::Key) -> Result<Key, FormatError> {
         material: Arc::new(material),
         state,
         suspended: key.suspended,
+        suspension: key.suspension,
         changed: key.changed,
         created: UnixTime(key.created),
         activated: key.activated.map(UnixTime),

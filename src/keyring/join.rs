@@ -40,11 +40,20 @@ pub fn covers(newer: &Ring, older: &Ring) -> bool {
 
 /// True when `ours` is what [`merge`] makes of both. Two histories can change one key in generations of one number.
 fn says(ours: &Key, theirs: &Key) -> bool {
-    let further = ours.state >= theirs.state && ours.suspended >= theirs.suspended;
-    ours.changed > theirs.changed || (ours.changed == theirs.changed && further)
+    stands(ours) >= stands(theirs) && suspension(ours) >= suspension(theirs)
 }
 
-/// The union of both: every key, every tombstone, for each key the state that was set later. Active becomes the highest
+/// The state and how late it was set; of two set in generations of one number, the one further along.
+fn stands(key: &Key) -> (u64, KeyState) {
+    (key.changed, key.state)
+}
+
+/// The suspension and how late it was set; of two set in generations of one number, suspended.
+fn suspension(key: &Key) -> (u64, bool) {
+    (key.suspension, key.suspended)
+}
+
+/// The union of both: every key, every tombstone, for each key the state and the suspension that were set later. Active becomes the highest
 /// key that was ever active in either history or in `reported`; `fresh` becomes the next key if neither side has one
 /// that is newer.
 pub fn join(
@@ -99,18 +108,13 @@ fn union(one: &Ring, other: &Ring) -> Result<Vec<Key>, JoinError> {
     Ok(keys)
 }
 
-/// The later change wins; of two made in the same generation, the one further along, and suspension.
+/// State and suspension are taken apart from each other: an activation in one history never lifts the suspension of
+/// another. A key that so becomes active and suspended is for people to decide on.
 fn merge(ours: &mut Key, theirs: &Key) {
-    let rank = |key: &Key| (key.changed, key.state, key.suspended);
-    let suspended = ours.changed == theirs.changed && (ours.suspended || theirs.suspended);
-    let activated = ours.activated.or(theirs.activated);
-    let deactivated = ours.deactivated.or(theirs.deactivated);
-    if rank(theirs) > rank(ours) {
-        *ours = theirs.clone();
-    }
-    ours.suspended |= suspended;
-    ours.activated = activated;
-    ours.deactivated = deactivated;
+    (ours.changed, ours.state) = stands(ours).max(stands(theirs));
+    (ours.suspension, ours.suspended) = suspension(ours).max(suspension(theirs));
+    ours.activated = ours.activated.or(theirs.activated);
+    ours.deactivated = ours.deactivated.or(theirs.deactivated);
 }
 
 /// One active key, the highest ever in use; one next key above it, the proposed one first; the rest deactivated.

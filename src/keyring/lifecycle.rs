@@ -119,6 +119,7 @@ fn new_key(ring: RingId, sequence: u64, material: Key32, generation: u64, now: U
         material: Arc::new(material),
         state: KeyState::PreActive,
         suspended: false,
+        suspension: 0,
         changed: generation,
         created: now,
         activated: None,

@@ -39,7 +39,10 @@ pub struct Key {
     pub state: KeyState,
     /// Neither encrypts nor decrypts until it is resumed.
     pub suspended: bool,
-    /// The generation that last set `state` or `suspended`.
+    /// The generation that last set `suspended`; 0 when none did. Apart from `changed`, so that what one history does to
+    /// the state never lifts a suspension that was made in another.
+    pub suspension: u64,
+    /// The generation that last set `state`.
     pub changed: u64,
     /// When it was made.
     pub created: UnixTime,
@@ -145,6 +148,12 @@ pub enum BrokenRule {
     #[allow(missing_docs)]
     #[error("key {0} changed in a generation yet to come")]
     Future(KeyId),
+    #[allow(missing_docs)]
+    #[error("key {0} was suspended or resumed in a generation yet to come")]
+    FutureSuspension(KeyId),
+    #[allow(missing_docs)]
+    #[error("key {0} is suspended, and the generation that did so is missing")]
+    UndatedSuspension(KeyId),
 }
 
 impl Ring {
@@ -178,19 +187,7 @@ impl Ring {
         ascending(self.keys.iter().map(|key| &key.id))?;
         ascending(self.tombstones.iter().map(|tomb| &tomb.id))?;
         for key in &self.keys {
-            let derived = KeyId::derive(self.id, key.id.sequence(), &key.material);
-            if derived != key.id {
-                return Err(BrokenRule::Name {
-                    stored: key.id.clone(),
-                    derived,
-                });
-            }
-            if key.changed > self.generation {
-                return Err(BrokenRule::Future(key.id.clone()));
-            }
-            if self.tombstones.iter().any(|tomb| tomb.id == key.id) {
-                return Err(BrokenRule::Undead(key.id.clone()));
-            }
+            self.check_key(key)?;
         }
         let count = |state| self.keys.iter().filter(|key| key.state == state).count();
         let (Some(active), 1) = (self.active(), count(KeyState::Active)) else {
@@ -211,6 +208,30 @@ impl Ring {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_key(&self, key: &Key) -> Result<(), BrokenRule> {
+        let derived = KeyId::derive(self.id, key.id.sequence(), &key.material);
+        let id = || key.id.clone();
+        if derived != key.id {
+            return Err(BrokenRule::Name {
+                stored: id(),
+                derived,
+            });
+        }
+        if key.changed > self.generation {
+            return Err(BrokenRule::Future(id()));
+        }
+        if key.suspension > self.generation {
+            return Err(BrokenRule::FutureSuspension(id()));
+        }
+        if key.suspended && key.suspension == 0 {
+            return Err(BrokenRule::UndatedSuspension(id()));
+        }
+        if self.tombstones.iter().any(|tomb| tomb.id == key.id) {
+            return Err(BrokenRule::Undead(id()));
+        }
+        Ok(())
     }
 
     fn in_state(&self, state: KeyState) -> Option<&Key> {

@@ -55,7 +55,10 @@ fn states(ring: &Ring) -> BTreeMap<String, String> {
     let entry = |key: &kekring::keyring::ring::Key| {
         (
             key.id.to_string(),
-            format!("{:?} {} {}", key.state, key.suspended, key.changed),
+            format!(
+                "{:?} {} {} {}",
+                key.state, key.changed, key.suspended, key.suspension
+            ),
         )
     };
     ring.keys.iter().map(entry).collect()
@@ -157,10 +160,12 @@ fn a_suspension_is_known_only_where_it_was_made() {
     let mut suspended = source.take(&ring, &Step::Activate).unwrap();
     let plain = suspended.clone();
     suspended.keys[0].suspended = true;
-    suspended.keys[0].changed = suspended.generation;
+    suspended.keys[0].suspension = suspended.generation;
     let mut same_age = plain.clone();
-    same_age.keys[0].changed = suspended.generation;
+    same_age.keys[0].suspension = suspended.generation;
+    let rotated = source.take(&plain, &Step::Activate).unwrap();
 
     assert!(covers(&suspended, &plain) && covers(&suspended, &same_age));
     assert!(!covers(&plain, &suspended) && !covers(&same_age, &suspended));
+    assert!(covers(&rotated, &plain) && !covers(&rotated, &suspended));
 }

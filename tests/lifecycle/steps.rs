@@ -105,7 +105,7 @@ fn set_suspended(ring: &Ring, index: Index, suspended: bool) -> Result<Ring, Ref
         return Ok(ring.clone());
     }
     key.suspended = suspended;
-    key.changed = after.generation;
+    key.suspension = after.generation;
     Ok(after)
 }
 
@@ -129,8 +129,8 @@ pub fn shown(ring: &Ring) -> String {
         let times = (key.created, key.activated, key.deactivated);
         let bytes = data_encoding::HEXLOWER.encode(key.material.expose());
         format!(
-            "{} {:?} {} {} {times:?} {bytes}\n",
-            key.id, key.state, key.suspended, key.changed
+            "{} {:?} {} {} {} {times:?} {bytes}\n",
+            key.id, key.state, key.changed, key.suspended, key.suspension
         )
     });
     let keys: String = keys.collect();

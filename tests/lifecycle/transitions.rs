@@ -100,7 +100,7 @@ proptest! {
 fn a_suspended_next_key_is_not_activated() {
     let mut source = Source::new("suspended");
     let mut ring = source.ring();
-    ring.keys[1].suspended = true;
+    (ring.keys[1].suspended, ring.keys[1].suspension) = (true, 1);
 
     let refused = source.take(&ring, &Step::Activate).unwrap_err();
 

@@ -191,7 +191,7 @@ fn a_suspended_active_key_reports_no_key() {
     let generation = ring.generation;
     for key in ring.keys.iter_mut().filter(|key| key.activated.is_some()) {
         key.suspended = true;
-        key.changed = generation;
+        key.suspension = generation;
     }
     custody.commit(&opened, ring, UnixTime(1)).unwrap();
     let client = start(&mut plugin);

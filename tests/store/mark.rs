@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::bench::{Bench, generations};
+use kekring::keyring::lifecycle;
+
+use crate::bench::{Bench, NOW, generations};
 
 #[test]
 fn the_mark_follows_each_change_and_says_what_is_reported() {
@@ -121,4 +123,22 @@ fn a_tampered_mark_is_noticed_and_does_not_count() {
         opened.warnings
     );
     assert!(opened.keyring().status().is_ok());
+}
+
+#[test]
+fn a_ring_that_was_put_back_to_an_older_state_lifts_no_suspension() {
+    let bench = Bench::new();
+    let opened = bench.open();
+    let mut ring = lifecycle::successor(&opened.ring).unwrap();
+    (ring.keys[0].suspended, ring.keys[0].suspension) = (true, ring.generation);
+    bench.custody().commit(&opened, ring, NOW).unwrap();
+    fs::remove_file(bench.newest()).unwrap();
+
+    let older = bench.open();
+
+    assert_eq!(older.ring.generation, 1);
+    assert_eq!(older.ring.check(), Ok(()));
+    assert!(older.ring.keys[0].suspended);
+    let why = older.keyring().status().unwrap_err().to_string();
+    assert!(why.contains("is suspended"), "{why}");
 }

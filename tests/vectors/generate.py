@@ -35,13 +35,13 @@ def write(name, about, cases):
     (HERE / name).write_text(text + "\n")
 
 
-def key(number, state, changed, label=None, ring=RING, activated=None, deactivated=None, suspended=False):
+def key(number, state, changed, label=None, ring=RING, activated=None, deactivated=None):
     material = rnd(label or f"key {number}")
     if state == ACTIVE and activated is None:
         activated = TIME
     name = key_id(ring, number, material)
-    return dict(sequence=number, id=name, material=material, state=state, suspended=suspended, changed=changed,
-                created=TIME, activated=activated, deactivated=deactivated)
+    return dict(sequence=number, id=name, material=material, state=state, suspended=False, suspension=0,
+                changed=changed, created=TIME, activated=activated, deactivated=deactivated)
 
 
 # --- wrapped seeds --------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def good_generations():
         body = body_message(keys, tombstones, proposal, machine, development)
         data = generation(head, body, name)
         shown = [{"id": it["id"], "material": it["material"], "state": NAMES[it["state"]]}
-                 | {field: it[field] for field in ("suspended", "changed", "created", "activated", "deactivated")}
+                 | {field: it[field] for field in ("suspended", "suspension", "changed", "created", "activated", "deactivated")}
                  for it in keys]
         expect = {**head, "keys": shown, "tombstones": [{"id": it["id"], "destroyed": it["destroyed"]} for it in tombstones],
                   "proposal": proposal and {**proposal, "activate": {AUTO: "auto", MANUAL: "manual"}[proposal["activate"]]},
@@ -131,7 +131,10 @@ def good_generations():
     second = good("generation 2", header(2, [first]), SECOND)
     good("a proposal, automatic", header(3, [second]), THIRD, proposal=PROPOSAL)
     good("a proposal, by hand", header(3, [second]), THIRD, proposal={**PROPOSAL, "activate": MANUAL})
-    good("a suspended key", header(3, [second]), [{**SECOND[0], "suspended": True, "changed": 3}, *SECOND[1:]])
+    good("a suspended key", header(3, [second]), [{**SECOND[0], "suspended": True, "suspension": 3}, *SECOND[1:]])
+    good("a resumed key", header(3, [second]), [{**SECOND[0], "suspension": 3}, *SECOND[1:]])
+    quiet = {**SECOND[1], "suspended": True, "suspension": 1}
+    good("an active key that was suspended before", header(3, [second]), [SECOND[0], quiet, SECOND[2]])
     tomb = dict(sequence=1, id=SECOND[0]["id"], destroyed=TIME + 70)
     good("a destroyed key", header(3, [second]), SECOND[1:], tombstones=[tomb])
     good("two parents", header(4, sorted([second, rnd("branch")])), SECOND)
@@ -198,6 +201,12 @@ def bad_bodies(bad):
              f"{key_id(RING, 1, rnd('other'))} by its bytes", material=rnd("other"))
     with_key("changed in a generation to come",
              f"the ring breaks a rule: key {active} changed in a generation yet to come", changed=2)
+    with_key("suspended in a generation to come", f"the ring breaks a rule: key {active} was suspended or resumed in a "
+             "generation yet to come", suspended=True, suspension=2)
+    with_key("resumed in a generation to come", f"the ring breaks a rule: key {active} was suspended or resumed in a "
+             "generation yet to come", suspension=2)
+    with_key("suspended in no generation", f"the ring breaks a rule: key {active} is suspended, and the generation that "
+             "did so is missing", suspended=True)
     with_key("never changed", "a key without the generation of its last change", changed=0)
     with_key("key bytes 31 long", "key material is not 32 bytes", material=one["material"][:31])
     with_key("no key bytes", "key material is not 32 bytes", material=b"")
@@ -512,13 +521,37 @@ def joins():
     case("a reported key that is destroyed does not come back", ring(3, [used, left], [dead]),
          ring(2, [was, used, left]), [was["id"]], generation=4, active=used["id"], pre_active=left["id"],
          keys=states((used, "active"), (left, "pre-active")), tombstones=[was["id"]])
-    quiet = {**was, "suspended": True, "changed": 3}
-    case("the later change wins: a suspension", ring(3, [quiet, used, left]), ring(4, [was, used, left]), generation=5,
+    def suspended(it, when):
+        return {**it, "suspended": True, "suspension": when}
+
+    def resumed(it, when):
+        return {**it, "suspended": False, "suspension": when}
+
+    def suspensions(name, one, other, generation, word):
+        case(name, one, other, generation=generation, active=used["id"], pre_active=left["id"],
+             keys=states((was, word), (used, "active"), (left, "pre-active")))
+
+    suspensions("a suspension that the other side never knew stays", ring(3, [suspended(was, 3), used, left]),
+                ring(4, [was, used, left]), 5, "suspended")
+    suspensions("suspended and resumed in generations of one number: suspended", ring(3, [suspended(was, 3), used, left]),
+                ring(3, [resumed(was, 3), used, left]), 4, "suspended")
+    suspensions("resumed later than suspended: not suspended", ring(3, [suspended(was, 3), used, left]),
+                ring(4, [resumed(was, 4), used, left]), 5, "deactivated")
+    suspensions("suspended later than resumed: suspended", ring(5, [suspended(was, 5), used, left]),
+                ring(4, [resumed(was, 4), used, left]), 6, "suspended")
+    suspensions("suspended while active, deactivated later: deactivated and suspended",
+                ring(2, [suspended(one, 2), two]), ring(6, [{**was, "changed": 6}, {**used, "changed": 6}, left]), 7,
+                "suspended")
+    for name, when, activated in [("before", 2, 4), ("in the same generation as", 2, 2), ("after", 4, 2)]:
+        case(f"a next key suspended {name} its activation in the other history: active and suspended",
+             ring(when, [one, suspended(two, when)]),
+             ring(activated, [{**was, "changed": activated}, {**used, "changed": activated}, left]),
+             generation=max(when, activated) + 1, active=used["id"], pre_active=left["id"],
+             keys=states((was, "deactivated"), (used, "suspended"), (left, "pre-active")))
+    case("a next key resumed after its activation in the other history: active",
+         ring(4, [one, resumed(two, 4)]), ring(3, [was, suspended(used, 2), left]), generation=5,
          active=used["id"], pre_active=left["id"],
-         keys=states((was, "suspended"), (used, "active"), (left, "pre-active")))
-    case("of two changes in one generation, the suspension stays", ring(3, [quiet, used, left]),
-         ring(3, [{**was, "changed": 3}, used, left]), generation=4, active=used["id"], pre_active=left["id"],
-         keys=states((was, "suspended"), (used, "active"), (left, "pre-active")))
+         keys=states((was, "deactivated"), (used, "active"), (left, "pre-active")))
 
     passed = {**two, "state": DEACTIVATED, "changed": 2, "deactivated": TIME + 60}
     proposal = {**PROPOSAL, "key_id": low["id"]}

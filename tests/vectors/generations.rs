@@ -124,6 +124,7 @@ fn shown_key(key: &Key) -> Value {
             KeyState::Deactivated => "deactivated",
         },
         "suspended": key.suspended,
+        "suspension": key.suspension,
         "changed": key.changed,
         "created": key.created.0,
         "activated": key.activated.map(|time| time.0),

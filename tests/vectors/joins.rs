@@ -100,6 +100,7 @@ fn key(value: &Value) -> Key {
             other => panic!("{other}"),
         },
         suspended: value["suspended"].as_bool().unwrap(),
+        suspension: value["suspension"].as_u64().unwrap(),
         changed: value["changed"].as_u64().unwrap(),
         created: UnixTime(value["created"].as_u64().unwrap()),
         activated: value["activated"].as_u64().map(UnixTime),

@@ -126,6 +126,7 @@ def key_message(key, extra=b""):
         + field(7, key["created"])
         + field(8, key["activated"], always=True)
         + field(9, key["deactivated"], always=True)
+        + field(10, key["suspension"])
         + extra
     )
 
