@@ -79,8 +79,9 @@ pub fn join(
     joined.proposal = proposals.max_by(|a, b| a.key_id.cmp(&b.key_id)).cloned();
     joined.tombstones = one.tombstones.clone();
     for tomb in &other.tombstones {
-        if !joined.tombstones.iter().any(|known| known.id == tomb.id) {
-            joined.tombstones.push(tomb.clone());
+        match joined.tombstones.iter_mut().find(|known| known.id == tomb.id) {
+            Some(known) => known.destroyed = known.destroyed.min(tomb.destroyed),
+            None => joined.tombstones.push(tomb.clone()),
         }
     }
     joined.tombstones.sort_by(|a, b| a.id.cmp(&b.id));
@@ -113,13 +114,15 @@ fn union(one: &Ring, other: &Ring) -> Result<Vec<Key>, JoinError> {
 fn merge(ours: &mut Key, theirs: &Key) {
     (ours.changed, ours.state) = stands(ours).max(stands(theirs));
     (ours.suspension, ours.suspended) = suspension(ours).max(suspension(theirs));
-    ours.activated = ours.activated.or(theirs.activated);
-    ours.deactivated = ours.deactivated.or(theirs.deactivated);
+    let earliest = [ours.activated, theirs.activated].into_iter().flatten().min();
+    let latest = ours.deactivated.max(theirs.deactivated);
+    ours.activated = earliest;
+    ours.deactivated = latest.filter(|_| ours.state == KeyState::Deactivated);
 }
 
 /// One active key, the highest ever in use; one next key above it, the proposed one first; the rest deactivated.
 fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> Result<(), JoinError> {
-    let used = |key: &&Key| key.activated.is_some() || key.state == KeyState::Active;
+    let used = |key: &&Key| key.activated.is_some();
     let active = ring
         .keys
         .iter()

@@ -46,7 +46,7 @@ pub struct Key {
     pub changed: u64,
     /// When it was made.
     pub created: UnixTime,
-    /// When it became active.
+    /// When it became active; a key that has this was in use.
     pub activated: Option<UnixTime>,
     /// When a newer key became active.
     pub deactivated: Option<UnixTime>,
@@ -154,6 +154,12 @@ pub enum BrokenRule {
     #[allow(missing_docs)]
     #[error("key {0} is suspended, and the generation that did so is missing")]
     UndatedSuspension(KeyId),
+    #[allow(missing_docs)]
+    #[error("key {0} is active and has no time of its activation")]
+    NoActivation(KeyId),
+    #[allow(missing_docs)]
+    #[error("key {0} is pre-active and has a time of activation or deactivation")]
+    Unused(KeyId),
 }
 
 impl Ring {
@@ -227,6 +233,13 @@ impl Ring {
         }
         if key.suspended && key.suspension == 0 {
             return Err(BrokenRule::UndatedSuspension(id()));
+        }
+        match key.state {
+            KeyState::Active if key.activated.is_none() => return Err(BrokenRule::NoActivation(id())),
+            KeyState::PreActive if key.activated.is_some() || key.deactivated.is_some() => {
+                return Err(BrokenRule::Unused(id()));
+            }
+            _ => {}
         }
         if self.tombstones.iter().any(|tomb| tomb.id == key.id) {
             return Err(BrokenRule::Undead(id()));

@@ -185,11 +185,12 @@ def bad_bodies(bad):
     active, waiting = one["id"], two["id"]
     bad("a body that is no message", "corrupt: body: …", generation(header(), b"\x0a\xff", "no body"))
     with_body("no keys", "0 active keys, exactly 1 is needed", [])
-    with_body("two active keys", "2 active keys, exactly 1 is needed", [one, {**two, "state": ACTIVE}, key(3, PRE_ACTIVE, 1)])
+    with_body("two active keys", "2 active keys, exactly 1 is needed", 
+              [one, key(2, ACTIVE, 1), key(3, PRE_ACTIVE, 1)])
     with_body("no pre-active key", "0 pre-active keys, exactly 1 is needed", [one])
     with_body("two pre-active keys", "2 pre-active keys, exactly 1 is needed", [*FIRST, key(3, PRE_ACTIVE, 1)])
     with_body("the next key is older", f"pre-active key {active} is not newer than active key {waiting}",
-              [{**one, "state": PRE_ACTIVE}, {**two, "state": ACTIVE}])
+              [key(1, PRE_ACTIVE, 1), key(2, ACTIVE, 1)])
     order = "keys or tombstones are not in ascending order, or one stands twice, at "
     with_body("keys descending", order + active, [two, one])
     with_body("a key twice", order + active, [one, one, two])
@@ -207,6 +208,11 @@ def bad_bodies(bad):
              "generation yet to come", suspension=2)
     with_key("suspended in no generation", f"the ring breaks a rule: key {active} is suspended, and the generation that "
              "did so is missing", suspended=True)
+    with_key("active and never activated", f"the ring breaks a rule: key {active} is active and has no time of its "
+             "activation", activated=None)
+    for what in "activated", "deactivated":
+        with_body(f"pre-active and {what}", f"key {waiting} is pre-active and has a time of activation or deactivation",
+                  [one, {**two, what: TIME}])
     with_key("never changed", "a key without the generation of its last change", changed=0)
     with_key("key bytes 31 long", "key material is not 32 bytes", material=one["material"][:31])
     with_key("no key bytes", "key material is not 32 bytes", material=b"")
@@ -569,9 +575,11 @@ def joins():
          ring(2, [was, used, left], proposal={**PROPOSAL, "key_id": left["id"]}), generation=4, active=left_3["id"],
          pre_active=left_4["id"],
          keys=states((was, "deactivated"), (was_2, "deactivated"), (left_3, "active"), (left_4, "pre-active")))
-    case("an active key without a time was active", ring(3, [was, was_2, {**left_3, "activated": None}, left_4]),
-         ring(2, [was, used, left]), generation=4, active=left_3["id"], pre_active=left_4["id"],
-         keys=states((was, "deactivated"), (was_2, "deactivated"), (left_3, "active"), (left_4, "pre-active")))
+    case("a key that one history activated and the other gave up unused later: active again",
+         ring(2, [was, used, left]), ring(3, [one, {**two, "state": DEACTIVATED, "changed": 3, "deactivated": TIME + 5},
+                                               newest]),
+         generation=4, active=used["id"], pre_active=newest["id"],
+         keys=states((was, "deactivated"), (used, "active"), (left, "deactivated"), (newest, "pre-active")))
 
     base = ring(2, [was, used, left])
     case("two rings", base, ring(1, [key(1, ACTIVE, 1, ring=OTHER_RING)], ring_id=OTHER_RING),
