@@ -54,7 +54,7 @@ fn suspension(key: &Key) -> (u64, bool) {
 }
 
 /// The union of both: every key, every tombstone, for each key the state and the suspension that were set later. Active becomes the highest
-/// key that was ever active in either history or in `reported`; `fresh` becomes the next key if neither side has one
+/// key that was ever active in either history or in `reported`; the machine is that of the newer side; `fresh` becomes the next key if neither side has one
 /// that is newer.
 pub fn join(
     one: &Ring,
@@ -76,7 +76,11 @@ pub fn join(
     };
     let mut joined = lifecycle::successor(newer)?;
     let proposals = [one, other].into_iter().filter_map(|ring| ring.proposal.as_ref());
-    joined.proposal = proposals.max_by(|a, b| a.key_id.cmp(&b.key_id)).cloned();
+    joined.proposal = proposals.max_by_key(|it| (&it.key_id, it.id)).cloned();
+    if one.generation == other.generation {
+        // Neither is newer: the choice must not hang on their order. A ring that was bound stays bound.
+        joined.machine = one.machine.into_iter().chain(other.machine).min();
+    }
     joined.tombstones = one.tombstones.clone();
     for tomb in &other.tombstones {
         match joined.tombstones.iter_mut().find(|known| known.id == tomb.id) {

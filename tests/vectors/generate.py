@@ -484,10 +484,10 @@ def passphrase_slots():
 def joins():
     cases, fresh = [], rnd("fresh")
 
-    def ring(generation, keys, tombstones=(), proposal=None, ring_id=RING, development=False):
+    def ring(generation, keys, tombstones=(), proposal=None, ring_id=RING, development=False, machine=None):
         shown = [{**it, "state": NAMES[it["state"]]} for it in keys]
         return dict(id=ring_id, generation=generation, keys=shown, tombstones=list(tombstones), proposal=proposal,
-                    development=development)
+                    machine=machine, development=development)
 
     def case(name, one, other, reported=(), error=None, **expect):
         outcome = {"error": error} if error else {"expect": expect}
@@ -580,6 +580,20 @@ def joins():
                                                newest]),
          generation=4, active=used["id"], pre_active=newest["id"],
          keys=states((was, "deactivated"), (used, "active"), (left, "deactivated"), (newest, "pre-active")))
+
+    here, there = sorted([rnd("here"), rnd("there")])
+    for name, one_side, other_side, expect in [
+        ("two machines, one side newer: that side's", (2, there), (1, here), there),
+        ("one machine on the newer side: that side's", (2, there), (1, None), there),
+        ("one machine on the older side: none", (2, None), (1, here), None),
+        ("two machines in generations of one number: the lower one", (2, here), (2, there), here),
+        ("one machine in generations of one number: that one", (2, None), (2, there), there),
+    ]:
+        sides = [ring(number, [was, used, left] if number == 2 else FIRST, machine=machine)
+                 for number, machine in (one_side, other_side)]
+        case(name, *sides, generation=3, active=used["id"], pre_active=left["id"],
+             keys=states((was, "deactivated"), (used, "active"), (left, "pre-active")),
+             **({"machine": expect} if expect else {}))
 
     base = ring(2, [was, used, left])
     case("two rings", base, ring(1, [key(1, ACTIVE, 1, ring=OTHER_RING)], ring_id=OTHER_RING),

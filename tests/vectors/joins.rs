@@ -54,6 +54,9 @@ fn shown(ring: &Ring) -> Value {
     if let Some(proposal) = &ring.proposal {
         shown["proposal"] = json!(proposal.key_id.as_str());
     }
+    if let Some(machine) = ring.machine {
+        shown["machine"] = json!(data_encoding::HEXLOWER.encode(&machine));
+    }
     if !ring.tombstones.is_empty() {
         shown["tombstones"] = ring.tombstones.iter().map(|tomb| tomb.id.as_str()).collect();
     }
@@ -72,9 +75,13 @@ fn ring(value: &Value) -> Ring {
             .map(tombstone)
             .collect(),
         proposal: proposal(&value["proposal"]),
-        machine: None,
+        machine: machine(&value["machine"]),
         development: value["development"].as_bool().unwrap(),
     }
+}
+
+fn machine(value: &Value) -> Option<[u8; 32]> {
+    value.is_string().then(|| hex(value).try_into().unwrap())
 }
 
 fn tombstone(value: &Value) -> Tombstone {
