@@ -3,7 +3,7 @@
 use kekring::keyring::KeyId;
 use kekring::keyring::join::{JoinError, covers, join};
 use kekring::keyring::lifecycle::Refusal;
-use kekring::keyring::ring::{Activate, Ring, Tombstone};
+use kekring::keyring::ring::{Activate, Key, KeyState, Ring, Tombstone};
 use proptest::prelude::*;
 
 use crate::steps::{Source, Step, changes, shown};
@@ -61,6 +61,8 @@ proptest! {
         let joined = branches.join();
 
         prop_assert_eq!(joined.check(), Ok(()));
+        let deactivated = |key: &Key| key.state == KeyState::Deactivated;
+        prop_assert!(joined.keys.iter().all(|key| deactivated(key) == key.deactivated.is_some()));
         for side in [&branches.one, &branches.other] {
             prop_assert!(covers(&joined, side));
             prop_assert!(joined.generation > side.generation);
