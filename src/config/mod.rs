@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 pub use values::{Mode, parse as duration, shown_duration};
 
-use crate::root::{PathConfig, RootConfig};
+use crate::root::{MAX_ROOTS, PathConfig, RootConfig};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/kekring/config.yaml";
@@ -105,7 +105,7 @@ pub struct RingConfig {
     /// A second directory for a sealed copy of each generation and the mark; none when empty.
     #[serde(default)]
     pub mirror: PathBuf,
-    /// Tried in this order; any one opens the ring.
+    /// Tried in this order; any one opens the ring. At most [`MAX_ROOTS`].
     pub roots: Vec<RootConfig>,
 }
 
@@ -289,12 +289,7 @@ impl Config {
                 return Err("ring.mirror is the ring's own directory".into());
             }
         }
-        if self.ring.roots.is_empty() {
-            return Err("ring.roots is empty: at least one root must open the ring".into());
-        }
-        for RootConfig::File(root) | RootConfig::Passphrase(root) in &self.ring.roots {
-            absolute("the path of a root", &root.path)?;
-        }
+        self.check_roots()?;
         self.check_socket()?;
         if self.rotation.period < Duration::from_secs(1) {
             return Err("rotation.period is under 1 s".into());
@@ -309,6 +304,22 @@ impl Config {
         let named = self.ring.id.len() == 32 && self.ring.id.chars().all(hex);
         if !self.ring.id.is_empty() && !named {
             return Err("ring.id is not 32 lower-case hexadecimal digits".into());
+        }
+        Ok(())
+    }
+
+    fn check_roots(&self) -> Result<(), String> {
+        if self.ring.roots.is_empty() {
+            return Err("ring.roots is empty: at least one root must open the ring".into());
+        }
+        if self.ring.roots.len() > MAX_ROOTS {
+            return Err(format!(
+                "ring.roots has {} entries, at most {MAX_ROOTS} are accepted: a ring has a place for each and one for the recovery code",
+                self.ring.roots.len()
+            ));
+        }
+        for RootConfig::File(root) | RootConfig::Passphrase(root) in &self.ring.roots {
+            absolute("the path of a root", &root.path)?;
         }
         Ok(())
     }
@@ -346,4 +357,33 @@ fn absolute(what: &str, path: &Path) -> Result<(), String> {
         "{what} is {:?}, expected an absolute path",
         path.display().to_string()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_roots(count: usize) -> Result<Config, String> {
+        let roots: Vec<String> = (0..count)
+            .map(|number| format!("{{file: {{path: /etc/kekring/{number}.key}}}}"))
+            .collect();
+        let text = format!(
+            "{{apiVersion: {API_VERSION}, kind: {KIND}, ring: {{roots: [{}]}}}}",
+            roots.join(", ")
+        );
+        Config::parse(&text, std::iter::empty())
+    }
+
+    #[test]
+    fn takes_as_many_roots_as_a_ring_has_slots_and_leaves_one_for_the_recovery_code() {
+        assert_eq!(with_roots(15).unwrap().ring.roots.len(), 15);
+
+        let refused = with_roots(16).unwrap_err();
+
+        assert!(
+            refused.contains("16 entries, at most 15 are accepted"),
+            "{refused}"
+        );
+        assert!(with_roots(0).is_err());
+    }
 }

@@ -7,7 +7,7 @@ use super::{CommitError, Custody, Head, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
 use crate::format::FormatError;
-use crate::format::generation::{self, Header, Slot, slot_context};
+use crate::format::generation::{self, Header, Slot, slot_context, slot_name};
 use crate::format::mark::{self, Mark};
 use crate::format::wrapped_seed;
 use crate::keyring::RingId;
@@ -192,7 +192,7 @@ fn new_slot(root: &dyn RootKey, ring: RingId, ring_key: &Key32) -> Result<Slot, 
     Ok(Slot {
         id,
         kind,
-        name: root.describe(),
+        name: slot_name(&root.describe()),
         sealed,
     })
 }

@@ -30,6 +30,13 @@ pub const VERSION: u32 = 1;
 /// Longest generation: 1,000 keys take 140 kB, and etcd refuses requests over 1.5 MiB (its `--max-request-bytes`).
 pub const MAX_LEN: usize = 1024 * 1024;
 
+/// Most root slots: a passphrase slot may ask for 16 passes over 1 GiB of memory, and who can write the file must not
+/// be able to hold up a start by thousands of them.
+pub const MAX_SLOTS: usize = 16;
+
+/// Longest name of a root slot, in bytes.
+pub const MAX_SLOT_NAME: usize = 256;
+
 /// SHA-256 of a generation's stored bytes: its identity, and how children name their parents.
 pub type Hash = [u8; 32];
 
@@ -48,7 +55,7 @@ pub struct Header {
     pub proposal_id: [u8; 16],
     /// When it was written; advice.
     pub written: UnixTime,
-    /// One or more.
+    /// 1 to [`MAX_SLOTS`], no id twice.
     pub slots: Vec<Slot>,
 }
 
@@ -59,7 +66,7 @@ pub struct Slot {
     pub id: [u8; 16],
     /// Number of the kind; one that this version does not know is kept as it is.
     pub kind: i32,
-    /// For people.
+    /// For people: at most [`MAX_SLOT_NAME`] bytes, no control characters.
     pub name: String,
     /// What the root returned.
     pub sealed: Vec<u8>,
@@ -71,6 +78,18 @@ pub fn slot_context(ring: RingId, slot: &[u8; 16], kind: i32) -> Context {
         .with(&ring.0)
         .with(slot)
         .with(&kind.to_be_bytes())
+}
+
+/// `text` as the name of a slot: without control characters, and cut where it is too long.
+pub fn slot_name(text: &str) -> String {
+    let mut name = String::new();
+    for character in text.chars().filter(|it| !it.is_control()) {
+        if name.len() + character.len_utf8() > MAX_SLOT_NAME {
+            break;
+        }
+        name.push(character);
+    }
+    name
 }
 
 /// A generation whose clear part has been checked and whose body is still sealed.
@@ -190,9 +209,6 @@ fn header(message: &wire::Header) -> Result<Header, FormatError> {
             parents.len()
         )));
     }
-    if message.slots.is_empty() {
-        return Err(FormatError::corrupt("no root slot"));
-    }
     Ok(Header {
         ring_id: RingId(exactly("ring id", &message.ring_id)?),
         generation: message.generation,
@@ -200,13 +216,39 @@ fn header(message: &wire::Header) -> Result<Header, FormatError> {
         writer: exactly("writer", &message.writer)?,
         proposal_id: exactly("proposal id", &message.proposal_id)?,
         written: UnixTime(message.written),
-        slots: message.slots.iter().map(slot).collect::<Result<_, _>>()?,
+        slots: slots(&message.slots)?,
     })
+}
+
+fn slots(messages: &[wire::Slot]) -> Result<Vec<Slot>, FormatError> {
+    if messages.is_empty() {
+        return Err(FormatError::corrupt("no root slot"));
+    }
+    if messages.len() > MAX_SLOTS {
+        return Err(FormatError::corrupt(format!(
+            "{} root slots, at most {MAX_SLOTS} are accepted",
+            messages.len()
+        )));
+    }
+    let mut slots: Vec<Slot> = Vec::with_capacity(messages.len());
+    for message in messages {
+        let slot = slot(message)?;
+        if slots.iter().any(|known| known.id == slot.id) {
+            return Err(FormatError::corrupt("two root slots of one id"));
+        }
+        slots.push(slot);
+    }
+    Ok(slots)
 }
 
 fn slot(message: &wire::Slot) -> Result<Slot, FormatError> {
     if message.kind == i32::from(SlotKind::Unspecified) || message.sealed.is_empty() {
         return Err(FormatError::corrupt("a root slot without kind or content"));
+    }
+    if message.name.len() > MAX_SLOT_NAME || message.name.chars().any(char::is_control) {
+        return Err(FormatError::corrupt(format!(
+            "the name of a root slot is longer than {MAX_SLOT_NAME} bytes or has control characters"
+        )));
     }
     Ok(Slot {
         id: exactly("slot id", &message.id)?,

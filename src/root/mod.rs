@@ -13,7 +13,10 @@ use serde::Deserialize;
 use crate::crypto::kdf::Context;
 use crate::crypto::secret::Key32;
 use crate::format::FormatError;
-use crate::format::generation::SlotKind;
+use crate::format::generation::{MAX_SLOTS, SlotKind};
+
+/// Most entries of `ring.roots`: each takes a slot when a ring is made, and the recovery code takes one more.
+pub const MAX_ROOTS: usize = MAX_SLOTS - 1;
 
 /// Something that seals the ring key and opens what it sealed. May block: a key derivation takes a good part of a
 /// second and a remote root its network; never called on the serving thread.

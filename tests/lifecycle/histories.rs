@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kekring::crypto::kdf::sha256;
 use kekring::custody::{Custody, Opened};
-use kekring::format::generation::{self, Header, Slot};
+use kekring::format::generation::{self, Header, Slot, slot_context};
 use kekring::keyring::ring::{Activate, Ring, UnixTime};
 use kekring::keyring::{Keyring, NotServing};
 use kekring::root::{FileRoot, RootKey, create_key_file};
@@ -132,8 +132,16 @@ fn a_damaged_slot_does_not_hide_the_sound_one_behind_it() {
     let mut source = Source::new("slots");
     let base = custody.create(source.ring(), &[], NOW).unwrap();
     let sound = base.head.header.slots[0].clone();
-    let mut damaged = sound.clone();
-    *damaged.sealed.last_mut().unwrap() ^= 1;
+    let id = [9; 16];
+    let root = FileRoot::new(place.dir.path().join("root.key"));
+    let context = slot_context(base.ring.id, &id, sound.kind);
+    let mut sealed = root.seal(&base.ring_key, &context).unwrap();
+    *sealed.last_mut().unwrap() ^= 1;
+    let damaged = Slot {
+        id,
+        sealed,
+        ..sound.clone()
+    };
     let next = source.take(&base.ring, &Step::Activate).unwrap();
     put_with_slots(&place.store(), &base, &next, vec![damaged, sound]);
 

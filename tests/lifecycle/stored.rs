@@ -11,8 +11,8 @@ fn header(ring: &Ring, parents: usize) -> Header {
     let mut parents: Vec<_> = (0..parents).map(|number| sha256(&number.to_be_bytes())).collect();
     parents.sort_unstable();
     let slot = |kind| Slot {
-        id: [7; 16],
-        kind,
+        id: [kind; 16],
+        kind: kind.into(),
         name: "a root".into(),
         sealed: vec![1, 2, 3],
     };
@@ -23,7 +23,7 @@ fn header(ring: &Ring, parents: usize) -> Header {
         writer: [1; 16],
         proposal_id: [2; 16],
         written: UnixTime(1_790_000_000),
-        slots: vec![slot(1), slot(99)],
+        slots: vec![slot(1_u8), slot(99)],
     }
 }
 

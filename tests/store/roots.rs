@@ -65,6 +65,33 @@ fn wrong_missing_and_unfitting_roots_are_told_apart() {
 }
 
 #[test]
+fn a_root_with_a_path_that_no_slot_name_can_hold_makes_and_opens_a_ring() {
+    let bench = Bench::new();
+    let deep = format!("new/line\n/{}/{}", "d".repeat(200), "ü".repeat(100));
+    fs::create_dir_all(bench.path(&deep).parent().unwrap()).unwrap();
+    let path = write_secret(&bench, &deep, &[7; 32]);
+    fs::remove_dir_all(bench.path("ring")).unwrap();
+    bench.store().create_directories().unwrap();
+    let ring = lifecycle::create(RingId([1; 16]), key(), key(), NOW);
+
+    bench
+        .custody_with(vec![file_root(&path)])
+        .create(ring, &[], NOW)
+        .unwrap();
+
+    let opened = bench
+        .custody_with(vec![file_root(&path)])
+        .open(None, NOW)
+        .unwrap();
+    let name = &opened.head.header.slots[0].name;
+    assert!((255..=256).contains(&name.len()), "{name:?}");
+    assert!(
+        name.starts_with("file /") && name.contains("new/line/d"),
+        "{name:?}"
+    );
+}
+
+#[test]
 fn any_one_of_several_roots_opens_the_ring() {
     let bench = Bench::new();
     for path in bench.generations() {

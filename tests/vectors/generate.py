@@ -141,6 +141,10 @@ def good_generations():
     good("two slots", header(slots=[FILE_SLOT, CODE_SLOT]), FIRST)
     unknown = dict(id=rnd("slot 3", 16), kind=7, name="a root of the future", sealed=b"\0\1\2")
     good("a slot of unknown kind is kept", header(slots=[unknown, FILE_SLOT]), FIRST)
+    name = "ü" * 128
+    many = [dict(id=rnd(f"slot {n}", 16), kind=7, name=name, sealed=b"\0") for n in range(16)]
+    good("16 slots with names of 256 bytes", header(slots=many), FIRST)
+    good("a slot without a name", header(slots=[{**FILE_SLOT, "name": ""}]), FIRST)
     good("bound to a machine", header(), FIRST, machine=rnd("machine"))
     good("a development ring", header(), FIRST, development=True)
     return cases
@@ -169,6 +173,16 @@ def bad_headers(bad):
     with_header("a slot id of 17 bytes", "slot id is 17 bytes instead of 16", slots=[{**FILE_SLOT, "id": rnd("s", 17)}])
     with_header("slot kind 0", "a root slot without kind or content", slots=[{**FILE_SLOT, "kind": 0}])
     with_header("an empty slot", "a root slot without kind or content", slots=[{**FILE_SLOT, "sealed": b""}])
+    unknown = [dict(id=rnd(f"slot {n}", 16), kind=7, name="a root", sealed=b"\0") for n in range(17)]
+    with_header("17 slots", "17 root slots, at most 16 are accepted", slots=unknown)
+    with_header("a slot twice", "two root slots of one id", slots=[FILE_SLOT, FILE_SLOT])
+    with_header("two slots of one id", "two root slots of one id",
+                slots=[FILE_SLOT, CODE_SLOT, {**CODE_SLOT, "id": FILE_SLOT["id"]}])
+    for what, name in [("257 bytes", "n" * 257), ("129 letters of two bytes", "ü" * 129), ("a line feed", "a\nb"),
+                       ("an escape", "\x1b[2J"), ("a delete", "a\x7f"), ("a next line", "a\x85")]:
+        with_header(f"a slot name with {what}",
+                    "the name of a root slot is longer than 256 bytes or has control characters",
+                    slots=[{**FILE_SLOT, "name": name}])
     with_header("a slot name that is not UTF-8", "header: …", slots=[{**FILE_SLOT, "name": b"\xff"}])
 
 
