@@ -26,6 +26,12 @@ const COST: Cost = Cost {
     passes: 3,
     lanes: 1,
 };
+/// What `open` accepts at least. Fixed for ever, whatever becomes of [`COST`]: slots of this cost exist.
+const FLOOR: Cost = Cost {
+    memory_kib: 64 * 1024,
+    passes: 3,
+    lanes: 1,
+};
 /// What `open` accepts at most: 1 GiB, 16 passes, 4 lanes.
 const CEILING: Cost = Cost {
     memory_kib: 1024 * 1024,
@@ -138,12 +144,12 @@ impl RootKey for PassphraseRoot {
     }
 }
 
-/// A slot whose cost is below what we write, or above what we would spend, was not written by us.
+/// A slot whose cost is below what we ever wrote, or above what we would spend, was not written by us.
 fn check(cost: Cost) -> Result<(), RootError> {
     let within = |value, low, high| (low..=high).contains(&value);
-    if within(cost.memory_kib, COST.memory_kib, CEILING.memory_kib)
-        && within(cost.passes, COST.passes, CEILING.passes)
-        && within(cost.lanes, COST.lanes, CEILING.lanes)
+    if within(cost.memory_kib, FLOOR.memory_kib, CEILING.memory_kib)
+        && within(cost.passes, FLOOR.passes, CEILING.passes)
+        && within(cost.lanes, FLOOR.lanes, CEILING.lanes)
     {
         return Ok(());
     }
@@ -152,11 +158,11 @@ fn check(cost: Cost) -> Result<(), RootError> {
         cost.memory_kib,
         cost.passes,
         cost.lanes,
-        COST.memory_kib,
+        FLOOR.memory_kib,
         CEILING.memory_kib,
-        COST.passes,
+        FLOOR.passes,
         CEILING.passes,
-        COST.lanes,
+        FLOOR.lanes,
         CEILING.lanes
     )))
 }
@@ -282,6 +288,7 @@ mod tests {
         ] {
             assert!(matches!(check(bad), Err(RootError::Corrupt(_))));
         }
+        assert_eq!(check(cost(64 * 1024, 3, 1)), Ok(()));
         assert_eq!(check(COST), Ok(()));
         assert_eq!(check(CEILING), Ok(()));
     }
