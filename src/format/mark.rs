@@ -99,16 +99,8 @@ pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
         generation: message.generation,
         hash: exactly("mark hash", &message.hash)?,
         reported,
-        suspended: message
-            .suspended
-            .iter()
-            .map(|id| name(id))
-            .collect::<Result<_, _>>()?,
-        destroyed: message
-            .destroyed
-            .iter()
-            .map(|id| name(id))
-            .collect::<Result<_, _>>()?,
+        suspended: ascending("suspended", &message.suspended)?,
+        destroyed: ascending("destroyed", &message.destroyed)?,
         seen: UnixTime(message.seen),
     })
 }
@@ -125,6 +117,16 @@ fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
 
 fn names(ids: &[KeyId]) -> Vec<String> {
     ids.iter().map(|id| id.as_str().to_owned()).collect()
+}
+
+fn ascending(what: &str, texts: &[String]) -> Result<Vec<KeyId>, FormatError> {
+    let ids: Vec<KeyId> = texts.iter().map(|text| name(text)).collect::<Result<_, _>>()?;
+    if !ids.is_sorted_by(|a, b| a < b) {
+        return Err(FormatError::corrupt(format!(
+            "the mark's {what} keys are not ascending"
+        )));
+    }
+    Ok(ids)
 }
 
 fn name(text: &str) -> Result<KeyId, FormatError> {

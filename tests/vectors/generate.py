@@ -381,6 +381,10 @@ def marks():
 
     good("a mark")
     good("suspended and destroyed keys", suspended=ids[:1], destroyed=ids[1:])
+    numbers = [key_id(RING, n, rnd(f"key {n}")) for n in (9, 10)]
+    twins = sorted(key_id(RING, 9, rnd(f"twin {n}")) for n in range(2))
+    good("by number, not by letter", suspended=numbers, destroyed=numbers)
+    good("two keys of one number", suspended=twins, destroyed=twins)
     data = mark_message(base, RING_KEY)
     mac = "tampered: the mark's MAC does not match"
     bad("a bit of the MAC flipped", mac, flip(data, -1))
@@ -405,6 +409,10 @@ def marks():
     other("a malformed key id", "corrupt: the mark has a malformed key id", key_id="k2")
     other("a malformed suspended key", "corrupt: the mark has a malformed key id", suspended=["k0"])
     other("a malformed destroyed key", "corrupt: the mark has a malformed key id", destroyed=[ids[0], ""])
+    for what in "suspended", "destroyed":
+        for name, bad_order in [("descending", ids[1::-1]), ("by letter", numbers[::-1]), ("twice", [ids[0], ids[0]]),
+                                ("of one number descending", twins[::-1])]:
+            other(f"{what} keys {name}", f"corrupt: the mark's {what} keys are not ascending", **{what: bad_order})
     other("a ring id of 15 bytes", "corrupt: mark ring id is 15 bytes instead of 16", ring_id=RING[:15])
     other("a hash of 33 bytes", "corrupt: mark hash is 33 bytes instead of 32", hash=rnd("hash", 33))
     write("mark.json", "A mark: opens to `expect`, or is refused with `error`.", cases)
