@@ -20,7 +20,7 @@ use crate::format::generation::SlotKind;
 use crate::proto::ring as wire;
 
 /// Longest secret file that is read: far above any key, recovery code or sensible passphrase.
-const MAX_FILE: u64 = 4096;
+const MAX_FILE: u16 = 4096;
 
 /// A root key file.
 pub struct FileRoot {
@@ -126,15 +126,17 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootError> 
             metadata.mode() & 0o7777
         )));
     }
-    if metadata.len() > MAX_FILE {
+    // The length is taken from what was read: a file can grow meanwhile, and must not be cut. The room is there from
+    // the start, so that the buffer does not move and leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::from(MAX_FILE) + 2));
+    file.take(u64::from(MAX_FILE) + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|why| RootError::Unavailable(format!("cannot read {shown}: {why}")))?;
+    if bytes.len() > usize::from(MAX_FILE) {
         return Err(RootError::Config(format!(
             "{shown} is longer than {MAX_FILE} bytes"
         )));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4097));
-    file.take(MAX_FILE)
-        .read_to_end(&mut bytes)
-        .map_err(|why| RootError::Unavailable(format!("cannot read {shown}: {why}")))?;
     Ok(bytes)
 }
 

@@ -46,6 +46,27 @@ fn a_root_file_is_exactly_32_bytes_that_its_owner_alone_can_read() {
 }
 
 #[test]
+fn a_secret_file_that_is_longer_than_its_size_says_is_refused_and_not_cut() {
+    let bench = Bench::new();
+    // The environment of a process: a file of size 0 with mode 0400 that holds more.
+    let mut process = std::process::Command::new("sleep")
+        .arg("600")
+        .env_clear()
+        .env("LONG", "x".repeat(5000))
+        .spawn()
+        .unwrap();
+    let path = format!("/proc/{}/environ", process.id());
+    let size = fs::metadata(&path).map(|it| it.len());
+
+    let error = opening_fails(&bench, vec![file_root(path.as_ref())]);
+    process.kill().unwrap();
+    process.wait().unwrap();
+
+    assert_eq!(size.unwrap(), 0);
+    assert!(error.contains("is longer than 4096 bytes"), "{error}");
+}
+
+#[test]
 fn wrong_missing_and_unfitting_roots_are_told_apart() {
     let bench = Bench::new();
     let wrong = write_secret(&bench, "wrong.key", &[9; 32]);
