@@ -53,9 +53,9 @@ fn suspension(key: &Key) -> (u64, bool) {
     (key.suspension, key.suspended)
 }
 
-/// The union of both: every key, every tombstone, for each key the state and the suspension that were set later. Active becomes the highest
-/// key that was ever active in either history or in `reported`; the machine is that of the newer side; `fresh` becomes the next key if neither side has one
-/// that is newer.
+/// The union of both: every key, every tombstone, for each key the state and the suspension that were set later; the
+/// machine is that of the newer side. Active becomes the highest key that was ever active in either history or in
+/// `reported`; `fresh` becomes the next key if neither side has one that is newer.
 pub fn join(
     one: &Ring,
     other: &Ring,

@@ -39,8 +39,8 @@ pub struct Key {
     pub state: KeyState,
     /// Neither encrypts nor decrypts until it is resumed.
     pub suspended: bool,
-    /// The generation that last set `suspended`; 0 when none did. Apart from `changed`, so that what one history does to
-    /// the state never lifts a suspension that was made in another.
+    /// The generation that last set `suspended`; 0 when none did. Apart from `changed`: what one history does to the
+    /// state never lifts a suspension that another made.
     pub suspension: u64,
     /// The generation that last set `state`.
     pub changed: u64,
