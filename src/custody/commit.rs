@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::open::parents;
 use super::{CommitError, Custody, Head, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
@@ -25,7 +24,7 @@ impl Custody {
         let header = Header {
             ring_id: next.id,
             generation: next.generation,
-            parents: parents(base),
+            parents: base.parents.clone(),
             writer: self.writer,
             proposal_id: random()?,
             written: now,

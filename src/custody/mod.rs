@@ -5,6 +5,7 @@
 
 mod commit;
 mod error;
+mod history;
 mod open;
 
 pub use error::{CommitError, OpenError};

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Custody, Head, OpenError, Opened};
+use super::history::{assemble, refuse_other_ring};
+use super::{Custody, OpenError, Opened};
 use crate::crypto::secret::Key32;
-use crate::format::generation::{self, Hash, Stored, slot_context};
-use crate::format::mark::{self, Mark};
-use crate::keyring::join::{self, JoinError};
+use crate::format::generation::{self, Stored, slot_context};
 use crate::keyring::ring::{Ring, UnixTime};
-use crate::keyring::{NotServing, RingId};
 use crate::root::RootError;
-use crate::store::{KEPT, Loaded, StoreError};
+use crate::store::{Loaded, StoreError};
 
 /// A copy whose clear part is sound.
 struct Candidate {
@@ -21,12 +19,13 @@ struct Candidate {
 }
 
 /// A copy that opened.
-struct Version {
-    name: String,
-    bytes: Vec<u8>,
-    stored: Stored,
-    ring: Ring,
-    writable: bool,
+pub(super) struct Version {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) stored: Stored,
+    pub(super) ring: Ring,
+    /// False where a newer version wrote it.
+    pub(super) writable: bool,
 }
 
 impl Custody {
@@ -60,7 +59,7 @@ impl Custody {
             });
         }
         let ring_key = match held {
-            Some(key) if newest.stored.open(key).is_ok() => Arc::clone(key),
+            Some(key) if candidates.iter().any(|it| it.stored.open(key).is_ok()) => Arc::clone(key),
             _ => Arc::new(self.ring_key(&place, &candidates)?),
         };
         let (versions, unopened) = open_all(candidates, &ring_key);
@@ -157,7 +156,8 @@ fn note(tried: &mut Vec<(String, RootError)>, root: String, why: RootError) {
     }
 }
 
-type Damage = Vec<(u64, OpenError)>;
+/// Generations that cannot be used, and why.
+pub(super) type Damage = Vec<(u64, OpenError)>;
 
 /// Splits what was loaded into copies with a sound clear part and the errors of the rest.
 fn candidates(loaded: &mut Loaded) -> (Vec<Candidate>, Damage) {
@@ -220,170 +220,4 @@ fn open_all(candidates: Vec<Candidate>, key: &Key32) -> (Vec<Version>, Damage) {
         }
     }
     (versions, damage)
-}
-
-/// Puts the newest version, other histories, the mark and the damage together.
-fn assemble(
-    mut versions: Vec<Version>,
-    ring_key: Arc<Key32>,
-    damage: &Damage,
-    loaded: Loaded,
-    now: UnixTime,
-) -> Opened {
-    let older = versions.split_off(1);
-    let head = versions.swap_remove(0);
-    let generation = head.ring.generation;
-    let mut warnings = loaded.warnings;
-    warnings.extend(damage.iter().map(|(_, why)| why.to_string()));
-    let mut frozen = damage
-        .iter()
-        .find(|(number, _)| *number > generation)
-        .map(|(number, why)| format!("generation {number} cannot be used: {why}"));
-    if !head.writable {
-        let reason = "a newer kekring wrote this ring; this one serves it and never writes it";
-        warnings.push(reason.into());
-        frozen.get_or_insert_with(|| reason.into());
-    }
-    let marks = marks(&loaded.marks, &ring_key, &mut warnings);
-    let mark = marks
-        .iter()
-        .max_by_key(|mark| (mark.reported.sequence(), mark.generation))
-        .cloned();
-    let mut opened = Opened {
-        ring: head.ring,
-        ring_key,
-        parents: vec![head.stored.hash],
-        prunable: older
-            .iter()
-            .skip(KEPT - 2)
-            .map(|version| version.name.clone())
-            .collect(),
-        head: Head {
-            name: head.name,
-            hash: head.stored.hash,
-            header: head.stored.header,
-            bytes: head.bytes,
-        },
-        stamp: loaded.stamp,
-        mark: None,
-        refusing: None,
-        frozen,
-        joined: false,
-        warnings,
-    };
-    let id = opened.ring.id;
-    // A mark of another ring cannot be verified with this ring's key: its name alone says enough.
-    if let Some(other) = loaded
-        .marks
-        .iter()
-        .filter_map(|it| mark::ring_id(it))
-        .find(|it| *it != id)
-    {
-        refuse_other_ring(&mut opened, other);
-    }
-    for version in &older {
-        join_history(&mut opened, version, &marks, now);
-    }
-    if let Some(mark) = mark {
-        apply_mark(&mut opened, mark);
-    }
-    opened
-}
-
-fn marks(stored: &[Vec<u8>], ring_key: &Key32, warnings: &mut Vec<String>) -> Vec<Mark> {
-    let mut marks = Vec::new();
-    for bytes in stored {
-        match mark::decode(bytes, ring_key) {
-            Ok(mark) => marks.push(mark),
-            Err(why) => warnings.push(format!("the mark cannot be used: {why}")),
-        }
-    }
-    if stored.is_empty() {
-        warnings
-            .push("the mark is missing: an older ring put in this one's place would not be noticed".into());
-    }
-    marks
-}
-
-/// An older generation that the newest does not cover is another history: a restored backup, a copied directory.
-fn join_history(opened: &mut Opened, other: &Version, marks: &[Mark], now: UnixTime) {
-    if join::covers(&opened.ring, &other.ring) {
-        return;
-    }
-    // A join counts as one generation, however many histories it joins.
-    let base = Ring {
-        generation: opened.head.header.generation,
-        ..opened.ring.clone()
-    };
-    let reported: Vec<_> = marks.iter().map(|mark| mark.reported.clone()).collect();
-    let joined = Key32::generate()
-        .map_err(|why| why.to_string())
-        .and_then(|fresh| {
-            join::join(&base, &other.ring, &reported, fresh, now).map_err(|why: JoinError| why.to_string())
-        });
-    match joined {
-        Ok(ring) => {
-            opened.warnings.push(format!(
-                "two histories of the ring were joined: generation {} ({}) does not descend from generation {}",
-                opened.head.header.generation, opened.head.name, other.name
-            ));
-            opened.ring = ring;
-            opened.joined = true;
-            opened.parents.push(other.stored.hash);
-            opened.parents.sort_unstable();
-            opened.prunable.retain(|name| *name != other.name);
-        }
-        Err(why) => {
-            let reason = format!(
-                "two histories of the ring cannot be joined: {} and {}: {why}",
-                opened.head.name, other.name
-            );
-            opened.warnings.push(reason.clone());
-            opened.frozen.get_or_insert(reason);
-        }
-    }
-}
-
-/// An older ring never reports a lower sequence and never lifts a suspension or a destruction.
-fn apply_mark(opened: &mut Opened, mark: Mark) {
-    if mark.generation > opened.head.header.generation {
-        let reason = format!(
-            "this node has used generation {}, and the newest that can be used is {}",
-            mark.generation, opened.head.header.generation
-        );
-        opened.warnings.push(reason.clone());
-        opened.frozen.get_or_insert(reason);
-        for key in &mut opened.ring.keys {
-            if mark.suspended.contains(&key.id) && !key.suspended {
-                key.suspended = true;
-                // The mark does not say since when; nothing of this frozen ring is stored.
-                key.suspension = opened.ring.generation;
-            }
-        }
-        opened.ring.keys.retain(|key| !mark.destroyed.contains(&key.id));
-    }
-    if let Some(active) = opened.ring.active().map(|key| key.id.clone())
-        && active.sequence() < mark.reported.sequence()
-    {
-        opened.refusing = Some(NotServing::BelowMark {
-            active,
-            reported: mark.reported.clone(),
-        });
-    }
-    opened.mark = Some(mark);
-}
-
-/// A ring that is not the one it should be reports no key and is not changed.
-fn refuse_other_ring(opened: &mut Opened, expected: RingId) {
-    let reason = NotServing::OtherRing {
-        found: opened.ring.id,
-        expected,
-    };
-    opened.frozen.get_or_insert_with(|| reason.to_string());
-    opened.refusing = Some(reason);
-}
-
-/// The parents of a new generation, as the format wants them.
-pub(super) fn parents(opened: &Opened) -> Vec<Hash> {
-    opened.parents.clone()
 }
