@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::client::Client;
 use crate::support::{KEKRING, Killed, PATIENCE, Plugin, ignored, shown, wait_until};
@@ -25,8 +25,18 @@ fn run_directory(plugin: &Plugin, mode: u32) {
 
 /// Runs `serve` to its end, which comes at once where it refuses.
 fn refusal(plugin: &Plugin) -> (Option<i32>, String) {
-    let output = plugin.verb(&["serve"]);
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    let said = plugin.dir.join("refusal");
+    let server = plugin
+        .command(&["serve"])
+        .stderr(fs::File::create(&said).unwrap())
+        .spawn();
+    let mut server = Killed(server.unwrap());
+    let mut ended = None;
+    wait_until("the refusal", PATIENCE, || {
+        ended = server.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    (ended.unwrap().code(), fs::read_to_string(said).unwrap())
 }
 
 #[test]
@@ -37,6 +47,31 @@ fn the_socket_has_its_final_mode_and_the_umask_does_not_matter() {
         assert_eq!(mode(&plugin.socket), expected);
         assert_eq!(mode(plugin.socket.parent().unwrap()), 0o700);
     }
+}
+
+#[test]
+fn the_socket_is_born_with_its_mode() {
+    let plugin = Plugin::prepared("{}");
+    // A signal that arrives during bind ends the server right after that call.
+    let stopped = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=bind"])
+        .args(["-e", "inject=bind:signal=SIGTERM:when=1"])
+        .arg(KEKRING)
+        .args(["serve", "--config"])
+        .arg(&plugin.config)
+        .output();
+    if !stopped.as_ref().is_ok_and(|it| it.status.code().is_none()) {
+        ignored("strace, and the right to trace");
+        return;
+    }
+
+    assert!(
+        fs::symlink_metadata(&plugin.socket)
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
+    assert_eq!(mode(&plugin.socket), 0o600);
 }
 
 #[test]
@@ -69,6 +104,25 @@ fn a_live_server_is_never_displaced() {
     );
     assert_eq!(fs::symlink_metadata(&plugin.socket).unwrap().ino(), before);
     assert!(plugin.verb(&["probe"]).status.success());
+}
+
+#[test]
+fn the_lock_keeps_a_second_start_out_before_there_is_a_socket_and_as_long_as_it_serves() {
+    let mut plugin = Plugin::prepared("{}");
+    run_directory(&plugin, 0o700);
+    let lock = fs::File::create(plugin.socket.with_file_name("kms.sock.lock")).unwrap();
+    lock.lock().unwrap();
+
+    let (code, text) = refusal(&plugin);
+    let bound = plugin.socket.exists();
+    lock.unlock().unwrap();
+    plugin.serve();
+    let while_it_serves = lock.try_lock();
+
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("another kekring holds"), "{text}");
+    assert!(!bound);
+    assert!(while_it_serves.is_err());
 }
 
 #[test]
@@ -135,6 +189,22 @@ fn a_parent_directory_that_others_can_write_is_refused() {
 }
 
 #[test]
+fn a_directory_of_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        ignored("root, to give a directory away");
+        return;
+    }
+    let plugin = Plugin::prepared("{}");
+    run_directory(&plugin, 0o700);
+    std::os::unix::fs::chown(plugin.socket.parent().unwrap(), Some(4711), None).unwrap();
+
+    let (code, text) = refusal(&plugin);
+
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("belongs to uid 4711"), "{text}");
+}
+
+#[test]
 fn a_path_over_107_bytes_is_a_configuration_error() {
     let long = format!("/tmp/{}", "x".repeat(103));
     assert_eq!(long.len(), 108);
@@ -198,6 +268,22 @@ fn a_removed_socket_directory_is_made_again() {
         plugin.verb(&["probe"]).status.success()
     });
     assert_eq!(mode(plugin.socket.parent().unwrap()), 0o700);
+}
+
+#[test]
+fn a_removed_socket_is_not_bound_again_where_others_could_replace_it() {
+    let plugin = Plugin::start();
+    let dir = plugin.socket.parent().unwrap();
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::remove_file(&plugin.socket).unwrap();
+
+    wait_until("the refusal to be logged", PATIENCE, || {
+        plugin.log().contains("others can write")
+    });
+    assert!(!plugin.socket.exists());
+
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+    wait_until("the socket to be back", PATIENCE, || plugin.socket.exists());
 }
 
 #[test]
@@ -322,13 +408,8 @@ fn an_activated_socket_that_was_removed_gets_a_second_one() {
     });
 }
 
-#[test]
-fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
-    if !rustix::process::geteuid().is_root() {
-        ignored("root, to become another user");
-        return;
-    }
-    let plugin = Plugin::start();
+/// Lets every user reach the socket, as far as modes go; says how `probe` ends for a user.
+fn probe_as_any_user(plugin: &Plugin) -> impl Fn(u32) -> Output {
     for (path, mode) in [
         (plugin.dir.as_path(), 0o755),
         (plugin.socket.parent().unwrap(), 0o755),
@@ -338,22 +419,32 @@ fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
     }
     let binary = plugin.dir.join("kekring");
     fs::copy(KEKRING, &binary).unwrap();
-    let probe_as = |uid: u32| {
+    let socket = plugin.socket.clone();
+    move |uid| {
         let mut command = Command::new(&binary);
         command
             .args(["probe", "--socket"])
-            .arg(&plugin.socket)
+            .arg(&socket)
             .uid(uid)
             .gid(uid)
             .env_clear()
             .current_dir("/");
         command.output().unwrap()
-    };
+    }
+}
+
+#[test]
+fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
+    if !rustix::process::geteuid().is_root() {
+        ignored("root, to become another user");
+        return;
+    }
+    let plugin = Plugin::start();
+    let probe_as = probe_as_any_user(&plugin);
 
     let stranger = probe_as(4711);
-    let overflow = probe_as(65534);
 
-    assert!(!stranger.status.success() && !overflow.status.success());
+    assert!(!stranger.status.success());
     assert!(plugin.verb(&["probe"]).status.success());
     wait_until("the refusal to be logged", PATIENCE, || {
         plugin.log().contains("peer refused")
@@ -361,6 +452,21 @@ fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
     assert!(plugin.log().contains("uid=4711"), "{}", plugin.log());
     // It was closed before a byte was exchanged, not after.
     assert!(!plugin.log().contains("Status"), "{}", plugin.log());
+}
+
+#[test]
+fn a_user_that_is_listed_gets_in_and_the_overflow_user_never_does() {
+    if !rustix::process::geteuid().is_root() {
+        ignored("root, to become another user");
+        return;
+    }
+    let plugin = Plugin::with("{socket: {allowUsers: [0, 4711, 65534], allowGroups: [65534]}}");
+    let probe_as = probe_as_any_user(&plugin);
+
+    let (listed, overflow) = (probe_as(4711), probe_as(65534));
+
+    assert!(listed.status.success(), "{}", shown(&listed));
+    assert!(!overflow.status.success(), "{}", shown(&overflow));
 }
 
 #[test]

@@ -70,11 +70,11 @@ fn ciphertext_of_any_other_length_or_content_is_refused_with_one_text() {
     };
 
     for length in [0, 1025, 60_000] {
-        assert_eq!(
-            decrypt(vec![1; length]).unwrap_err().code(),
-            Code::InvalidArgument,
-            "{length} bytes"
-        );
+        let status = decrypt(vec![1; length]).unwrap_err();
+
+        assert_eq!(status.code(), Code::InvalidArgument, "{length} bytes");
+        let says = format!("ciphertext is {length} bytes, 1 to 1024 are accepted");
+        assert_eq!(status.message(), says, "by its length, before any key is used");
     }
     let mut texts = Vec::new();
     for length in [1, 31, 32, 33, 110, 111, 141, 1024] {
@@ -98,14 +98,15 @@ fn ciphertext_of_any_other_length_or_content_is_refused_with_one_text() {
 fn a_key_id_that_is_no_name_of_ours_is_refused() {
     let (_plugin, client) = setting();
     let sealed = client.encrypt(&[7; 32]).unwrap();
-    let code = |key_id: &str| {
+    let refusal = |key_id: &str| {
         let request = kms::DecryptRequest {
             ciphertext: sealed.ciphertext.clone(),
             key_id: key_id.to_owned(),
             ..Default::default()
         };
-        client.decrypt_with(request).unwrap_err().code()
+        client.decrypt_with(request).unwrap_err()
     };
+    let code = |key_id: &str| refusal(key_id).code();
 
     let huge = "k".repeat(1025);
     let upper = sealed.key_id.to_uppercase();
@@ -122,6 +123,7 @@ fn a_key_id_that_is_no_name_of_ours_is_refused() {
     ] {
         assert_eq!(code(bad), Code::InvalidArgument, "{bad:?}");
     }
+    assert!(refusal(&huge).message().starts_with("key_id is 1025 bytes"));
     assert_eq!(code("k7-00112233445566778899aabbccddeeff"), Code::NotFound);
 }
 
@@ -156,11 +158,27 @@ fn any_uid_of_up_to_256_bytes_is_taken_and_longer_ones_are_refused() {
             .map_err(|status| status.code())
     };
 
+    let sealed = client.encrypt(&[7; 32]).unwrap();
+    let decrypt = |uid: &str| {
+        let request = kms::DecryptRequest {
+            ciphertext: sealed.ciphertext.clone(),
+            key_id: sealed.key_id.clone(),
+            uid: uid.to_owned(),
+            ..Default::default()
+        };
+        client
+            .decrypt_with(request)
+            .map(|_| ())
+            .map_err(|status| status.code())
+    };
+
     for good in ["", "a", "a\nb\u{1b}[31m\u{0}", "üñí", &"x".repeat(256)] {
-        assert_eq!(encrypt(good), Ok(()), "{good:?}");
+        assert_eq!((encrypt(good), decrypt(good)), (Ok(()), Ok(())), "{good:?}");
     }
-    assert_eq!(encrypt(&"x".repeat(257)), Err(Code::InvalidArgument));
-    assert_eq!(encrypt(&"x".repeat(50_000)), Err(Code::InvalidArgument));
+    for long in ["x".repeat(257), "x".repeat(50_000)] {
+        assert_eq!(encrypt(&long), Err(Code::InvalidArgument));
+        assert_eq!(decrypt(&long), Err(Code::InvalidArgument));
+    }
 }
 
 #[test]

@@ -2,7 +2,12 @@
 
 use std::fs;
 
+use kekring::crypto::secret::Key32;
 use kekring::custody::Custody;
+use kekring::format::wrapped_seed;
+use kekring::keyring::lifecycle;
+use kekring::keyring::ring::{Key, Ring, UnixTime};
+use kekring::proto::kms::EncryptResponse;
 use kekring::root::{PathConfig, RootConfig};
 use kekring::store::FileStore;
 
@@ -19,5 +24,21 @@ pub fn custody(plugin: &Plugin) -> Custody {
         development: false,
         expected: None,
         writer: [1; 16],
+    }
+}
+
+/// Rotates as another process would; the ring that is now stored.
+pub fn commit_rotation(custody: &Custody) -> Ring {
+    let opened = custody.open(None, UnixTime(1)).unwrap();
+    let next = lifecycle::activate(&opened.ring, Key32::generate().unwrap(), UnixTime(1)).unwrap();
+    custody.commit(&opened, next, UnixTime(1)).unwrap().ring
+}
+
+/// What `Encrypt` of 32 times 7 would answer under any key of a ring.
+pub fn sealed_under(ring: &Ring, key: &Key) -> EncryptResponse {
+    EncryptResponse {
+        ciphertext: wrapped_seed::wrap(ring.id, &key.id, &key.material, &[7; 32]).unwrap(),
+        key_id: key.id.to_string(),
+        ..Default::default()
     }
 }
