@@ -9,7 +9,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 use tower::ServiceExt;
 
@@ -135,18 +135,40 @@ pub async fn serve(mut stream: UnixStream, peer: Peer, shared: Shared, watcher: 
         Service::server(shared.live, shared.refresh, Arc::clone(&connection)),
         size_errors_are_exhaustion,
     );
-    let (read, write) = stream.into_split();
-    let io = tokio::io::join(Cursor::new(PREFACE).chain(read), write);
-    let serving = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADERS)
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    let serving = http2_server().serve_connection(after_preface(stream), TowerToHyperService::new(service));
     let number = shared.connections.add(&connection);
     if let Err(why) = watcher.watch(serving).await {
         tracing::debug!(%peer, %why, "connection ended");
     }
     shared.connections.remove(number);
+}
+
+/// Tells a client that connects beyond the cap why it is not served, and closes soon.
+pub async fn turn_away(mut stream: UnixStream) {
+    if preface(&mut stream).await.is_err() {
+        return;
+    }
+    let answer = tower::service_fn(|_: http::Request<hyper::body::Incoming>| async {
+        let status = tonic::Status::resource_exhausted("too many connections are open");
+        Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>())
+    });
+    let serving = http2_server().serve_connection(after_preface(stream), TowerToHyperService::new(answer));
+    let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, serving).await;
+}
+
+fn http2_server() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS);
+    builder
+}
+
+/// The stream as HTTP/2 wants it: with the preface that was read off it.
+fn after_preface(stream: UnixStream) -> TokioIo<impl AsyncRead + AsyncWrite + Unpin> {
+    let (read, write) = stream.into_split();
+    TokioIo::new(tokio::io::join(Cursor::new(PREFACE).chain(read), write))
 }
 
 /// Reads the preface in time; whatever else comes first is no HTTP/2 client, and is closed without an answer.

@@ -28,6 +28,8 @@ use crate::reload::{self, Handles, Health, Wake};
 
 /// Open connections at most; kube-apiserver has one for each provider entry, and a second while it reloads.
 pub const MAX_CONNECTIONS: usize = 256;
+/// Connections beyond the cap that are told so at one time.
+pub const MAX_TURNED_AWAY: usize = 16;
 /// How long a start waits for the ring before it says READY with the cause: kubelet must not be held up.
 const START_PATIENCE: Duration = Duration::from_secs(4);
 /// How long open requests may take to end at a stop.
@@ -179,6 +181,8 @@ impl Signals {
 struct Gate {
     admission: Admission,
     places: Arc<Semaphore>,
+    /// Beyond the cap a client is told so; beyond this it is closed without a word.
+    antechamber: Arc<Semaphore>,
     refusals: Throttle,
 }
 
@@ -187,6 +191,7 @@ impl Gate {
         Self {
             admission,
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            antechamber: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
             refusals: Throttle::new(REFUSAL_LOG),
         }
     }
@@ -198,6 +203,12 @@ impl Gate {
             Err(why) => return self.refuse("peer refused: its credentials are unknown", &why.to_string()),
         };
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            if let Ok(place) = Arc::clone(&self.antechamber).try_acquire_owned() {
+                tokio::spawn(async move {
+                    connection::turn_away(stream).await;
+                    drop(place);
+                });
+            }
             return self.refuse("too many connections", &peer.to_string());
         };
         let serving = connection::serve(stream, peer, shared.clone(), graceful.watcher());

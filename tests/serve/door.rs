@@ -322,32 +322,54 @@ fn a_client_that_does_not_begin_is_closed_and_others_are_served_meanwhile() {
     assert_eq!(slow.read(&mut [0; 1]).unwrap(), 0, "closed by the deadline");
 }
 
+/// An open connection that asks nothing: what HTTP/2 begins with, and an empty SETTINGS frame (RFC 9113 §3.4).
+fn idle(socket: &Path) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1, "the server's own SETTINGS");
+    stream
+}
+
 #[test]
-fn connections_over_the_cap_are_closed_and_those_below_go_on() {
+fn a_connection_over_the_cap_is_told_so_and_those_below_go_on() {
     let plugin = Plugin::start();
     let first = Client::connect(&plugin.socket);
     first.status().unwrap();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let mut held: Vec<UnixStream> = Vec::new();
-    let served = |stream: &mut UnixStream| {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let _ = stream.write_all(preface);
-        matches!(stream.read(&mut [0; 1]), Ok(1))
-    };
-
-    for _ in 0..kekring::server::MAX_CONNECTIONS + 8 {
-        let mut stream = UnixStream::connect(&plugin.socket).unwrap();
-        if served(&mut stream) {
-            held.push(stream);
-        }
+    while held.len() < kekring::server::MAX_CONNECTIONS - 1 {
+        held.push(idle(&plugin.socket));
     }
 
-    assert_eq!(held.len(), kekring::server::MAX_CONNECTIONS - 1);
+    let over = Client::connect(&plugin.socket).status().unwrap_err();
+
+    assert_eq!(over.code(), tonic::Code::ResourceExhausted, "{over:?}");
+    assert!(over.message().contains("too many connections"), "{over:?}");
+    assert!(plugin.log().contains("too many connections"));
     first.status().unwrap();
     held.clear();
     wait_until("a place to be free", PATIENCE, || {
         plugin.verb(&["probe"]).status.success()
     });
+}
+
+#[test]
+fn connections_far_over_the_cap_are_closed_without_a_word() {
+    let plugin = Plugin::start();
+    let _held: Vec<UnixStream> = (0..kekring::server::MAX_CONNECTIONS)
+        .map(|_| idle(&plugin.socket))
+        .collect();
+    let told: Vec<UnixStream> = (0..kekring::server::MAX_TURNED_AWAY)
+        .map(|_| UnixStream::connect(&plugin.socket).unwrap())
+        .collect();
+
+    let mut closed = UnixStream::connect(&plugin.socket).unwrap();
+    closed.set_read_timeout(Some(PATIENCE)).unwrap();
+
+    assert_eq!(closed.read(&mut [0; 1]).unwrap_or(0), 0);
+    drop(told);
 }
 
 /// What systemd does: binds the socket, and passes it to the server as descriptor 3.
