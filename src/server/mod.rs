@@ -38,7 +38,7 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// At most one line of log for each so often about refused peers.
+/// At most one line of log in so long about refused peers, and one about failed accepts.
 const REFUSAL_LOG: Duration = Duration::from_secs(10);
 
 /// Everything a server needs, built by the caller.
@@ -155,7 +155,9 @@ async fn accepted(
     match accepted {
         Ok(stream) => gate.admit(stream, shared, graceful),
         Err(why) => {
-            tracing::warn!(%why, "cannot accept a connection");
+            if let Some(untold) = gate.failures.admit(Instant::now()) {
+                tracing::warn!(%why, untold, "cannot accept a connection");
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
@@ -184,6 +186,8 @@ struct Gate {
     /// Beyond the cap a client is told so; beyond this it is closed without a word.
     antechamber: Arc<Semaphore>,
     refusals: Throttle,
+    /// Running out of file descriptors fails many accepts a second.
+    failures: Throttle,
 }
 
 impl Gate {
@@ -193,6 +197,7 @@ impl Gate {
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             antechamber: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
             refusals: Throttle::new(REFUSAL_LOG),
+            failures: Throttle::new(REFUSAL_LOG),
         }
     }
 
