@@ -110,7 +110,10 @@ impl RingStore for FileStore {
         base: &Stamp,
         prune: &[String],
     ) -> Result<(String, Stamp), StoreError> {
-        check_directory(&self.dir)?;
+        // A mirror that is away stops a change before anything is written, and not only before it is used.
+        for dir in self.places() {
+            check_directory(dir)?;
+        }
         let owner = may_write(&self.dir)?;
         let _lock = lock(&self.dir, owner)?;
         if self.stamp()? != *base {

@@ -41,5 +41,6 @@ fn assert_error(output: &Output, code: i32, says: &str) {
         lines.last().is_some_and(|line| line.starts_with("hint: ")),
         "{err}"
     );
+    assert_eq!(lines.len(), 2, "{err}");
     assert!(err.contains(says), "{says:?} is not in: {err}");
 }

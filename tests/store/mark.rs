@@ -88,7 +88,7 @@ fn a_damaged_copy_is_mended_from_the_mirror() {
 }
 
 #[test]
-fn a_mirror_that_is_away_stops_a_change_before_it_is_used_and_not_the_opening() {
+fn a_mirror_that_is_away_stops_a_change_and_not_the_opening() {
     let bench = Bench::mirrored();
     let away = bench.path("away");
     fs::rename(bench.path("mirror"), &away).unwrap();
@@ -97,9 +97,30 @@ fn a_mirror_that_is_away_stops_a_change_before_it_is_used_and_not_the_opening() 
     let refused = bench.try_rotate(&opened).err().unwrap().to_string();
 
     assert!(opened.keyring().status().is_ok());
-    assert!(refused.contains("is durable, and is not used yet"), "{refused}");
+    assert!(
+        refused.contains("cannot change the ring") && refused.contains("mirror"),
+        "{refused}"
+    );
+    assert_eq!(bench.generations().len(), 1, "nothing was written");
     fs::rename(&away, bench.path("mirror")).unwrap();
+    assert_eq!(bench.rotate().ring.generation, 2);
+}
+
+#[test]
+fn a_mirror_that_fails_in_the_middle_leaves_a_generation_that_is_durable_and_not_used() {
+    let bench = Bench::mirrored();
+    let opened = bench.open();
+    let lock = bench.path("mirror/lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+
+    let refused = bench.try_rotate(&opened).err().unwrap().to_string();
+
+    assert!(refused.contains("is durable, and is not used yet"), "{refused}");
+    assert_eq!(bench.open().mark.unwrap().generation, 1);
+    fs::remove_dir(&lock).unwrap();
     assert_eq!(bench.rotate().ring.generation, 3);
+    assert_eq!(bench.open().mark.unwrap().generation, 3);
 }
 
 #[test]
