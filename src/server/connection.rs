@@ -197,3 +197,29 @@ fn size_errors_are_exhaustion<B>(mut response: http::Response<B>) -> http::Respo
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::secret::Key32;
+    use crate::keyring::RingId;
+
+    #[test]
+    fn what_status_said_counts_for_the_grace_and_no_longer() {
+        let connection = Connection::new(Peer {
+            uid: 0,
+            gid: 0,
+            pid: None,
+        });
+        let key_id = KeyId::derive(RingId([1; 16]), 1, &Key32::take(&mut [2; 32]));
+        assert_eq!(connection.reported_within(Duration::MAX), None);
+
+        connection.report(&key_id);
+
+        assert_eq!(connection.reported_within(Duration::MAX), Some(key_id));
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(1) {}
+        assert_eq!(connection.reported_within(Duration::from_micros(1)), None);
+        assert!(connection.reported().is_some());
+    }
+}
