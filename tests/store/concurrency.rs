@@ -1,10 +1,11 @@
 //! Two writers at once.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::thread;
 
 use kekring::custody::CommitError;
-use kekring::store::StoreError;
+use kekring::store::{NewGeneration, RingStore, StoreError};
 
 use crate::bench::Bench;
 
@@ -46,6 +47,30 @@ fn many_writers_make_one_unbroken_history() {
         "{:?}",
         opened.warnings
     );
+}
+
+#[test]
+fn the_lock_is_held_until_a_generation_is_proven_and_what_does_not_verify_is_not_stored() {
+    let bench = Bench::new();
+    let store = bench.store();
+    let held = Cell::new(false);
+    let verify = |_: &[u8]| {
+        let lock = File::open(bench.path("ring/lock")).unwrap();
+        held.set(lock.try_lock().is_err());
+        Err("it is not whole".to_owned())
+    };
+    let new = NewGeneration {
+        generation: 2,
+        hash: [7; 32],
+        bytes: b"not whole",
+        verify: &verify,
+    };
+
+    let refused = store.save(&new, &store.stamp().unwrap(), &[]).unwrap_err();
+
+    assert!(held.get());
+    assert!(refused.to_string().contains("it is not whole"), "{refused}");
+    assert_eq!(bench.generations().len(), 1);
 }
 
 #[test]

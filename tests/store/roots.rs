@@ -141,6 +141,20 @@ fn any_one_of_several_roots_opens_the_ring() {
 }
 
 #[test]
+fn one_line_feed_at_the_end_of_a_passphrase_does_not_count() {
+    let bench = Bench::new();
+    let phrase = write_secret(&bench, "phrase", b"correct horse battery staple");
+    let line = write_secret(&bench, "line", b"correct horse battery staple\n");
+    let two = write_secret(&bench, "two", b"correct horse battery staple\n\n");
+    let context = kekring::crypto::kdf::Context::new("test");
+
+    let sealed = passphrase_root(&phrase).seal(&key(), &context).unwrap();
+
+    assert!(passphrase_root(&line).open(&sealed, &context).is_ok());
+    assert!(passphrase_root(&two).open(&sealed, &context).is_err());
+}
+
+#[test]
 fn passphrases_that_are_too_short_or_too_long_are_refused() {
     let bench = Bench::new();
     for (length, accepted) in [(0, false), (15, false), (16, true), (1024, true), (1025, false)] {
