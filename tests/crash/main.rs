@@ -12,6 +12,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod durable;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
