@@ -86,6 +86,28 @@ fn each_mistake_is_named() {
 }
 
 #[test]
+fn an_unknown_key_is_refused_at_every_level() {
+    let plugin = Plugin::unmade("{}");
+    for tweak in [
+        "{unknwon: 1}",
+        "{node: {unknwon: 1}}",
+        "{socket: {unknwon: 1}}",
+        "{ring: {unknwon: 1}}",
+        "{ring: {store: {file: {unknwon: 1}}}}",
+        "{ring: {roots: [{file: {path: /a, unknwon: 1}}]}}",
+        "{ring: {roots: [{passphrase: {path: /a, unknwon: 1}}]}}",
+        "{rotation: {unknwon: 1}}",
+        "{telemetry: {unknwon: 1}}",
+        "{telemetry: {log: {unknwon: 1}}}",
+    ] {
+        plugin.configure(tweak);
+        let output = plugin.verb(&["config", "check"]);
+        assert_eq!(output.status.code(), Some(2), "{tweak}");
+        assert_error(&output, 2, "unknwon");
+    }
+}
+
+#[test]
 fn a_missing_file_is_a_configuration_error() {
     let output = kekring(&["status", "--config", "/nonexistent/config.yaml"])
         .output()
