@@ -3,41 +3,60 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Client;
-use crate::support::{Killed, PATIENCE, Plugin, kekring, scratch, shown, wait_until};
+use crate::support::{Killed, PATIENCE, Plugin, Raised, kekring, scratch, shown, wait_until};
 
-/// What a server with this ring tells systemd until the text occurs.
-fn told(plugin: &Plugin, until: &str) -> (String, Killed) {
-    let path = plugin.dir.join("notify");
-    let systemd = UnixDatagram::bind(&path).unwrap();
-    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
-    let server = plugin
-        .command(&["serve"])
-        .env("NOTIFY_SOCKET", &path)
-        .stderr(Stdio::null())
-        .spawn();
-    let server = Killed(server.unwrap());
-    let mut told = String::new();
-    let mut buffer = [0; 4096];
-    while !told.contains(until) {
-        let length = systemd.recv(&mut buffer).expect("a message in time");
-        told += &String::from_utf8_lossy(&buffer[..length]);
-        told.push('\n');
+/// Listens as systemd does.
+struct Systemd(UnixDatagram, PathBuf);
+
+impl Systemd {
+    fn bind(plugin: &Plugin) -> Self {
+        let path = plugin.dir.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket, path)
     }
-    fs::remove_file(&path).unwrap();
-    (told, server)
+
+    fn start(&self, plugin: &Plugin) -> Killed {
+        let server = plugin
+            .command(&["serve"])
+            .env("NOTIFY_SOCKET", &self.1)
+            .stderr(Stdio::null())
+            .spawn();
+        Killed(server.unwrap())
+    }
+
+    /// What it is told from now on until the text occurs.
+    fn told(&self, until: &str) -> String {
+        let mut told = String::new();
+        let mut buffer = [0; 4096];
+        let started = Instant::now();
+        while !told.contains(until) {
+            // It is told something every two seconds, whatever else happens.
+            assert!(started.elapsed() < PATIENCE, "{until} is not in: {told}");
+            let length = self.0.recv(&mut buffer).expect("a message in time");
+            told += &String::from_utf8_lossy(&buffer[..length]);
+            told.push('\n');
+        }
+        told
+    }
 }
 
 #[test]
 fn systemd_is_told_ready_with_the_key_that_is_served() {
     let plugin = Plugin::prepared("{}");
 
-    let (text, server) = told(&plugin, "READY=1");
+    let systemd = Systemd::bind(&plugin);
+    let server = systemd.start(&plugin);
+    let text = systemd.told("READY=1");
 
     assert!(
         plugin.verb(&["probe"]).status.success(),
@@ -52,10 +71,32 @@ fn systemd_is_told_ready_with_the_cause_when_the_root_is_missing() {
     let plugin = Plugin::prepared("{}");
     fs::remove_file(plugin.dir.join("root.key")).unwrap();
 
-    let (text, server) = told(&plugin, "READY=1");
+    let systemd = Systemd::bind(&plugin);
+    let server = systemd.start(&plugin);
+    let text = systemd.told("READY=1");
 
     assert!(server.stop().success());
     assert!(text.contains("STATUS=cannot open the ring"), "{text}");
+}
+
+#[test]
+fn sighup_reads_the_ring_again_between_reloading_and_ready() {
+    let plugin = Plugin::prepared("{}");
+    let systemd = Systemd::bind(&plugin);
+    let server = systemd.start(&plugin);
+    systemd.told("READY=1");
+    let mark = plugin.dir.join("ring/mark");
+    fs::remove_file(&mark).unwrap();
+
+    kill_process(Pid::from_child(&server.0), Signal::HUP).unwrap();
+    let text = systemd.told("READY=1");
+
+    assert!(
+        text.contains("RELOADING=1") && text.contains("MONOTONIC_USEC="),
+        "{text}"
+    );
+    // By its name alone a store without a mark is unchanged: this took a full read.
+    assert!(mark.exists());
 }
 
 #[test]
@@ -76,7 +117,7 @@ fn a_stop_ends_open_connections_and_leaves_nothing_behind() {
 fn requests_in_flight_are_answered_while_it_stops() {
     let mut plugin = Plugin::start();
     let socket = plugin.socket.clone();
-    let stopping = AtomicBool::new(false);
+    let (stopping, over) = (AtomicBool::new(false), AtomicBool::new(false));
 
     // A request fails only once the listener is gone, never by being cut off in the middle.
     thread::scope(|scope| {
@@ -85,16 +126,18 @@ fn requests_in_flight_are_answered_while_it_stops() {
                 scope.spawn(|| {
                     let client = Client::connect(&socket);
                     let mut answered = 0;
-                    loop {
+                    while !over.load(Ordering::SeqCst) {
                         match client.encrypt(&[7; 32]) {
                             Ok(_) => answered += 1,
                             Err(_) if stopping.load(Ordering::SeqCst) => return answered,
                             Err(status) => panic!("after {answered} answers: {status:?}"),
                         }
                     }
+                    answered
                 })
             })
             .collect();
+        let _raised = Raised(&over);
         wait_until("calls to be under way", PATIENCE, || {
             plugin.log().matches("Encrypt done").count() > 100
         });

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::client::Client;
 use crate::ring::{commit_rotation, custody, sealed_under};
-use crate::support::{PATIENCE, Plugin, shown, wait_until};
+use crate::support::{PATIENCE, Plugin, Raised, shown, wait_until};
 
 #[test]
 fn rotate_activates_the_prepared_key_and_prepares_the_next() {
@@ -80,10 +80,11 @@ fn status_and_encrypt_never_disagree_while_keys_rotate_by_themselves() {
                 })
             })
             .collect();
+        let raised = Raised(&done);
         wait_until("four rotations", PATIENCE, || {
             plugin.json(&["status"])["generation"].as_u64().unwrap() >= 5
         });
-        done.store(true, Ordering::SeqCst);
+        drop(raised);
         for caller in callers {
             sealed.extend(caller.join().unwrap());
         }
