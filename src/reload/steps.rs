@@ -18,6 +18,8 @@ use crate::telemetry;
 
 /// How often the store is read in full although nothing seems to have changed.
 const REREAD: Duration = Duration::from_secs(30);
+/// How soon it is read again after a ring that was not taken, such as one whose mirror is away.
+const RETRY: Duration = Duration::from_secs(5);
 /// Pauses between two attempts to open a ring that does not open: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -42,7 +44,7 @@ pub(super) struct Reloader {
     health: watch::Sender<Health>,
     /// When this process started or the active key changed.
     settled: Instant,
-    read: Instant,
+    reread_at: Instant,
     retry: Instant,
     backoff: Duration,
     rotate_after: Instant,
@@ -67,7 +69,7 @@ impl Reloader {
             stamp: None,
             health,
             settled: now,
-            read: now,
+            reread_at: now + REREAD,
             retry: now,
             backoff: BACKOFF.0,
             rotate_after: now,
@@ -92,7 +94,7 @@ impl Reloader {
     }
 
     fn changed(&mut self) -> bool {
-        self.read.elapsed() >= REREAD || self.custody.store.stamp().ok() != self.stamp
+        Instant::now() >= self.reread_at || self.custody.store.stamp().ok() != self.stamp
     }
 
     fn first_open(&mut self, now: UnixTime) {
@@ -118,7 +120,7 @@ impl Reloader {
 
     /// Reads the store again with the ring key at hand; a root is asked only when that no longer fits.
     fn reread(&mut self, now: UnixTime) {
-        self.read = Instant::now();
+        self.reread_at = Instant::now() + REREAD;
         self.stamp = self.custody.store.stamp().ok();
         let Some(current) = &self.opened else { return };
         let outcome = self
@@ -132,9 +134,11 @@ impl Reloader {
             });
         match outcome {
             Ok(next) => self.take(next),
-            Err(why) => self
-                .load_trouble
-                .raise(&format!("the ring in memory is kept: {why}")),
+            Err(why) => {
+                self.reread_at = Instant::now() + RETRY;
+                self.load_trouble
+                    .raise(&format!("the ring in memory is kept: {why}"));
+            }
         }
     }
 

@@ -44,7 +44,10 @@ fn mistakes() -> Vec<(String, &'static str)> {
             &format!("{GOOD}socket: {{allowUsers: []}}\n"),
             "nobody could connect",
         ),
-        (&format!("{GOOD}socket: {{allowUsers: [root]}}\n"), "line 7 column 23: invalid u32"),
+        (
+            &format!("{GOOD}socket: {{allowUsers: [root]}}\n"),
+            "line 7 column 23: invalid u32",
+        ),
         (
             &format!("{GOOD}rotation: {{period: monthly}}\n"),
             "is not a duration",

@@ -16,6 +16,7 @@ mod client;
 mod door;
 mod life;
 mod limits;
+mod path;
 mod reload;
 mod ring;
 mod rotation;
