@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Output, line};
+use super::output::Output;
 use super::place::Place;
 use crate::config::shown_duration;
 
@@ -29,6 +29,8 @@ pub(super) struct Encryption {
     /// The provider's name: part of every stored object, the same on all nodes, never to be changed
     #[arg(long, default_value = "kekring")]
     name: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -120,19 +122,25 @@ struct Kms {
 impl Encryption {
     fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
-        line(&encryption(
-            &config.socket.path,
-            &self.name,
-            &self.resources,
-            self.phase,
-        )?);
-        Ok(())
+        let document = encryption(&config.socket.path, &self.name, &self.resources, self.phase)?;
+        // YAML is its text; kube-apiserver reads JSON as well.
+        self.output.try_print(&document, yaml)
     }
 }
 
 /// The configuration that encrypts Secrets through the socket at `path`.
 pub(super) fn encrypting(path: &std::path::Path) -> Result<String, Failure> {
-    encryption(path, "kekring", &["secrets".to_owned()], Phase::Write)
+    yaml(&encryption(
+        path,
+        "kekring",
+        &["secrets".to_owned()],
+        Phase::Write,
+    )?)
+}
+
+fn yaml(document: &EncryptionConfiguration) -> Result<String, Failure> {
+    serde_saphyr::to_string(document)
+        .map_err(|why| Failure::failed(format!("cannot write the configuration: {why}"), ""))
 }
 
 fn encryption(
@@ -140,7 +148,7 @@ fn encryption(
     name: &str,
     resources: &[String],
     phase: Phase,
-) -> Result<String, Failure> {
+) -> Result<EncryptionConfiguration, Failure> {
     let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != ':');
     if !plain(name) {
         return Err(Failure::usage(
@@ -165,14 +173,12 @@ fn encryption(
         Phase::Read => vec![Provider::Identity {}, kms],
         Phase::Write => vec![kms, Provider::Identity {}],
     };
-    let document = EncryptionConfiguration {
+    Ok(EncryptionConfiguration {
         api_version: "apiserver.config.k8s.io/v1",
         kind: "EncryptionConfiguration",
         resources: vec![Resources {
             resources: resources.to_vec(),
             providers,
         }],
-    };
-    serde_saphyr::to_string(&document)
-        .map_err(|why| Failure::failed(format!("cannot write the configuration: {why}"), ""))
+    })
 }

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::failure::Failure;
+
 /// `-o`, where data is printed.
 #[derive(Args)]
 pub(super) struct Output {
@@ -25,13 +27,27 @@ impl Output {
     /// Prints `value` as JSON, or the text that `text` makes of it.
     pub(super) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
         match self.form {
-            Form::Json => {
-                let json = serde_json::to_string_pretty(value).unwrap_or_else(|why| why.to_string());
-                line(&json);
-            }
+            Form::Json => line(&json(value)),
             Form::Text => line(&text(value)),
         }
     }
+
+    /// The same for a text that may not come about.
+    pub(super) fn try_print<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
+        match self.form {
+            Form::Json => line(&json(value)),
+            Form::Text => line(&text(value)?),
+        }
+        Ok(())
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|why| why.to_string())
 }
 
 /// Prints text and a line feed. A reader that has gone away is no error: `kekring … | head`.

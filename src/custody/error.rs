@@ -165,7 +165,9 @@ impl CommitError {
 
 fn store_hint(why: &StoreError) -> &'static str {
     match why {
-        StoreError::Unavailable(_) => "check that the directory exists, is mounted and has space",
+        StoreError::Unavailable(_) => {
+            "check that the directory exists, is mounted, can be written and has space"
+        }
         StoreError::Denied(_) => "mend owner and mode as it says",
         StoreError::Corrupt(_) => "put a good copy back from the mirror or a backup; nothing was changed",
         StoreError::Conflict(_) => "run the command again",

@@ -159,7 +159,9 @@ fn the_generated_configuration_has_the_providers_in_the_order_of_the_phase() {
 
     let write = generated(&["--resources", "secrets,configmaps", "--name", "mine"]);
     let read = generated(&["--phase", "read"]);
+    let json = generated(&["--phase", "read", "-o", "json"]);
 
+    assert_eq!(json, read);
     let resources = &write["resources"][0];
     assert_eq!(write["apiVersion"], "apiserver.config.k8s.io/v1");
     assert_eq!(write["kind"], "EncryptionConfiguration");
