@@ -1,0 +1,125 @@
+//! What a configuration must keep to beyond its form; each mistake is named with its key.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{API_VERSION, Config, KIND, MAX_SOCKET_PATH, Store};
+use crate::root::{MAX_ROOTS, RootConfig};
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.api_version != API_VERSION {
+            return Err(format!(
+                "apiVersion is {:?}, expected {API_VERSION:?}",
+                self.api_version
+            ));
+        }
+        if self.kind != KIND {
+            return Err(format!("kind is {:?}, expected {KIND:?}", self.kind));
+        }
+        let Store::File { dir } = &self.ring.store;
+        absolute("ring.store.file.dir", dir)?;
+        if !self.ring.mirror.as_os_str().is_empty() {
+            absolute("ring.mirror", &self.ring.mirror)?;
+            if self.ring.mirror == *dir {
+                return Err("ring.mirror is the ring's own directory".into());
+            }
+        }
+        self.check_roots()?;
+        self.check_socket()?;
+        if self.rotation.period < Duration::from_secs(1) {
+            return Err("rotation.period is under 1 s".into());
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if self.node.name.len() > 253 || !self.node.name.chars().all(plain) {
+            return Err(
+                "node.name has other than letters, digits, '-', '.' and '_', or over 253 of them".into(),
+            );
+        }
+        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        let named = self.ring.id.len() == 32 && self.ring.id.chars().all(hex);
+        if !self.ring.id.is_empty() && !named {
+            return Err("ring.id is not 32 lower-case hexadecimal digits".into());
+        }
+        Ok(())
+    }
+
+    fn check_roots(&self) -> Result<(), String> {
+        if self.ring.roots.is_empty() {
+            return Err("ring.roots is empty: at least one root must open the ring".into());
+        }
+        if self.ring.roots.len() > MAX_ROOTS {
+            return Err(format!(
+                "ring.roots has {} entries, at most {MAX_ROOTS} are accepted: a ring has a place for each and one for the recovery code",
+                self.ring.roots.len()
+            ));
+        }
+        for RootConfig::File(root) | RootConfig::Passphrase(root) in &self.ring.roots {
+            absolute("the path of a root", &root.path)?;
+        }
+        Ok(())
+    }
+
+    fn check_socket(&self) -> Result<(), String> {
+        let path = &self.socket.path;
+        if path.to_string_lossy().starts_with('@') {
+            return Err(
+                "socket.path is an abstract socket, which has no owner and no mode: use a path".into(),
+            );
+        }
+        absolute("socket.path", path)?;
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            return Err(format!(
+                "socket.path is {length} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}"
+            ));
+        }
+        if path.file_name().is_none() || path.to_string_lossy().chars().any(char::is_control) {
+            return Err("socket.path names no file, or has control characters".into());
+        }
+        if self.socket.allow_users.as_ref().is_some_and(Vec::is_empty) && self.socket.allow_groups.is_empty()
+        {
+            return Err("socket.allowUsers and allowGroups are empty: nobody could connect".into());
+        }
+        Ok(())
+    }
+}
+
+fn absolute(what: &str, path: &Path) -> Result<(), String> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} is {:?}, expected an absolute path",
+        path.display().to_string()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_roots(count: usize) -> Result<Config, String> {
+        let roots: Vec<String> = (0..count)
+            .map(|number| format!("{{file: {{path: /etc/kekring/{number}.key}}}}"))
+            .collect();
+        let text = format!(
+            "{{apiVersion: {API_VERSION}, kind: {KIND}, ring: {{roots: [{}]}}}}",
+            roots.join(", ")
+        );
+        Config::parse(&text, std::iter::empty())
+    }
+
+    #[test]
+    fn takes_as_many_roots_as_a_ring_has_slots_and_leaves_one_for_the_recovery_code() {
+        assert_eq!(with_roots(15).unwrap().ring.roots.len(), 15);
+
+        let refused = with_roots(16).unwrap_err();
+
+        assert!(
+            refused.contains("16 entries, at most 15 are accepted"),
+            "{refused}"
+        );
+        assert!(with_roots(0).is_err());
+    }
+}
