@@ -78,19 +78,19 @@ async fn run(
     protections: Vec<String>,
     ready: impl FnOnce(&Health),
 ) -> Result<(), ListenError> {
-    let mut door = open_door(&server.socket)?;
-    let live = Arc::new(Live::new(Keyring::absent("the ring is being opened")));
-    let handles = reload::spawn(server.custody, Arc::clone(&live), server.period);
-    let mut signals = Signals::new().map_err(|why| ListenError::Io {
+    let door = open_door(&server.socket)?;
+    let signals = Signals::new().map_err(|why| ListenError::Io {
         path: door.path().to_owned(),
         why,
     })?;
+    let live = Arc::new(Live::new(Keyring::absent("the ring is being opened")));
+    let handles = reload::spawn(server.custody, Arc::clone(&live), server.period);
     let shared = Shared {
         live,
         refresh: handles.refresh.clone(),
         connections: Arc::new(Connections::default()),
     };
-    let mut status = StatusFile {
+    let status = StatusFile {
         path: status_file::path(door.path()),
         node: server.node,
         protections,
@@ -98,68 +98,93 @@ async fn run(
         connections: Arc::clone(&shared.connections),
         failing: false,
     };
-    let graceful = GracefulShutdown::new();
-    let gate = Gate::new(server.admission);
-    let first_try = first_attempt(handles.health.clone());
-    tokio::pin!(first_try);
-    let mut ready = Some(ready);
-    let mut housekeeping = housekeeping();
-    loop {
-        tokio::select! {
-            // Whoever connects while the ring is being opened waits for it, rather than being told that there is none.
-            stream = door.accept(), if ready.is_none() => accepted(stream, &gate, &shared, &graceful).await,
-            health = &mut first_try, if ready.is_some() => {
-                tracing::info!(socket = %door.path().display(), "listening");
-                notify::ready(&health);
-                status.write();
-                if let Some(ready) = ready.take() {
-                    ready(&health);
+    let mut running = Running {
+        door,
+        gate: Gate::new(server.admission),
+        shared,
+        graceful: GracefulShutdown::new(),
+        handles,
+        status,
+    };
+    running.until_stopped(signals, ready).await;
+    running.drain().await;
+    Ok(())
+}
+
+/// A server at work.
+struct Running {
+    door: Door,
+    gate: Gate,
+    shared: Shared,
+    graceful: GracefulShutdown,
+    handles: Handles,
+    status: StatusFile,
+}
+
+impl Running {
+    async fn until_stopped(&mut self, mut signals: Signals, ready: impl FnOnce(&Health)) {
+        let first_try = first_attempt(self.handles.health.clone());
+        tokio::pin!(first_try);
+        let mut ready = Some(ready);
+        let mut housekeeping = housekeeping();
+        loop {
+            tokio::select! {
+                // Who connects while the ring is being opened waits for it, rather than being told that there is none.
+                stream = self.door.accept(), if ready.is_none() => self.accepted(stream).await,
+                health = &mut first_try, if ready.is_some() => {
+                    tracing::info!(socket = %self.door.path().display(), "listening");
+                    notify::ready(&health);
+                    self.status.write();
+                    if let Some(ready) = ready.take() {
+                        ready(&health);
+                    }
                 }
+                _ = housekeeping.tick() => {
+                    mend(&mut self.door);
+                    notify::alive(&self.handles.health.borrow());
+                    self.status.write();
+                }
+                _ = signals.hangup.recv() => read_again(&self.handles),
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
             }
-            _ = housekeeping.tick() => {
-                mend(&mut door);
-                notify::alive(&handles.health.borrow());
-                status.write();
-            }
-            _ = signals.hangup.recv() => read_again(&handles),
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
         }
     }
-    tracing::info!("stopping");
-    notify::stopping();
-    door.close();
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!(
-            "some connections did not end in {} s and were cut",
-            DRAIN.as_secs()
-        );
+
+    async fn accepted(&self, stream: std::io::Result<UnixStream>) {
+        match stream {
+            Ok(stream) => self.gate.admit(stream, &self.shared, &self.graceful),
+            Err(why) => {
+                if let Some(untold) = self.gate.failures.admit(Instant::now()) {
+                    tracing::warn!(%why, untold, "cannot accept a connection");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
-    let _ = std::fs::remove_file(&status.path);
-    Ok(())
+
+    /// Stops listening, says goodbye on every connection, and waits for the requests that are under way.
+    async fn drain(self) {
+        tracing::info!("stopping");
+        notify::stopping();
+        self.door.close();
+        if tokio::time::timeout(DRAIN, self.graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "some connections did not end in {} s and were cut",
+                DRAIN.as_secs()
+            );
+        }
+        let _ = std::fs::remove_file(&self.status.path);
+    }
 }
 
 fn open_door(spec: &SocketSpec) -> Result<Door, ListenError> {
     match notify::passed_socket() {
         Some(socket) => Door::activated(socket, spec.clone()),
         None => Door::bind(spec.clone()),
-    }
-}
-
-async fn accepted(
-    accepted: std::io::Result<UnixStream>,
-    gate: &Gate,
-    shared: &Shared,
-    graceful: &GracefulShutdown,
-) {
-    match accepted {
-        Ok(stream) => gate.admit(stream, shared, graceful),
-        Err(why) => {
-            if let Some(untold) = gate.failures.admit(Instant::now()) {
-                tracing::warn!(%why, untold, "cannot accept a connection");
-            }
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
     }
 }
 
