@@ -106,7 +106,7 @@ pub struct RingConfig {
     /// A second directory for a sealed copy of each generation and the mark; none when empty.
     #[serde(default)]
     pub mirror: PathBuf,
-    /// Tried in this order; any one opens the ring. At most [`MAX_ROOTS`].
+    /// Tried in this order; any one opens the ring. At most [`crate::root::MAX_ROOTS`].
     pub roots: Vec<RootConfig>,
 }
 
