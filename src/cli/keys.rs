@@ -1,18 +1,50 @@
 //! `kekring keys`: the keys of the ring. Their names are public.
 
-use clap::Subcommand;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::{Place, custody};
+use super::wait::{none_waits, wait_for_server};
+use crate::config::duration;
+use crate::custody::CommitError;
 use crate::keyring::ring::{Key, Ring};
+use crate::keyring::{KeyId, MalformedKeyId, lifecycle};
 use crate::telemetry::{now, shown_time};
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
     /// List every key, oldest first
     List(Output),
+    /// Let a key neither encrypt nor decrypt until it is resumed
+    Suspend(Suspend),
+    /// Let a suspended key decrypt again
+    Resume(Suspend),
+}
+
+/// What a suspended key encrypted cannot be read: kube-apiserver answers 500 for it, and for every list that holds it,
+/// as soon as its cache forgets. That shows what still hangs on a key, before anything is destroyed.
+#[derive(Args)]
+pub(super) struct Suspend {
+    /// The key's name in full, as `keys list` shows it
+    key_id: String,
+    /// How long to wait for the running server
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
+    timeout: Duration,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What `keys suspend` and `keys resume` print as JSON.
+#[derive(Serialize)]
+struct Changed {
+    id: String,
+    state: &'static str,
+    generation: u64,
+    waiting: Vec<String>,
 }
 
 /// What `keys list -o json` prints.
@@ -36,13 +68,54 @@ struct Row {
 
 impl Keys {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
-        let Self::List(output) = self;
-        let opened = custody(&place.config()?)?.open(None, now())?;
-        output.print(&listing(&opened.ring), |listing| {
-            let rows: Vec<_> = listing.keys.iter().map(text).collect();
-            table(&["KEY ID", "STATE", "CREATED", "ACTIVATED", "DEACTIVATED"], &rows)
+        match self {
+            Self::List(output) => list(place, output),
+            Self::Suspend(suspend) => suspend.run(place, true),
+            Self::Resume(resume) => resume.run(place, false),
+        }
+    }
+}
+
+fn list(place: &Place, output: &Output) -> Result<(), Failure> {
+    let opened = custody(&place.config()?)?.open(None, now())?;
+    output.print(&listing(&opened.ring), |listing| {
+        let rows: Vec<_> = listing.keys.iter().map(text).collect();
+        table(&["KEY ID", "STATE", "CREATED", "ACTIVATED", "DEACTIVATED"], &rows)
+    });
+    Ok(())
+}
+
+impl Suspend {
+    fn run(&self, place: &Place, suspended: bool) -> Result<(), Failure> {
+        let id: KeyId = self.key_id.parse().map_err(|why: MalformedKeyId| {
+            Failure::usage(
+                format!("cannot change key {:?}: {why}", self.key_id),
+                "give the whole name, as `kekring keys list` shows it",
+            )
+        })?;
+        let config = place.config()?;
+        let custody = custody(&config)?;
+        let opened = custody.open(None, now())?;
+        let next = lifecycle::suspend(&opened.ring, &id, suspended).map_err(CommitError::Refused)?;
+        let stored = custody.commit(&opened, next, now())?;
+        let changed = Changed {
+            state: stored.ring.key(&id).map_or("", Key::state_name),
+            generation: stored.ring.generation,
+            id: id.to_string(),
+            waiting: wait_for_server(&config, stored.ring.generation, self.timeout),
+        };
+        self.output.print(&changed, |it| {
+            let consequence = if suspended {
+                "what it encrypted cannot be read until `kekring keys resume`"
+            } else {
+                "it decrypts again"
+            };
+            format!(
+                "key {} is {} from generation {}: {consequence}",
+                it.id, it.state, it.generation
+            )
         });
-        Ok(())
+        none_waits(&changed.waiting)
     }
 }
 

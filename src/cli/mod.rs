@@ -10,6 +10,7 @@ mod probe;
 mod rotate;
 mod serve;
 mod status;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! `kekring rotate`: activates the prepared key and prepares the next, resumes what is in flight, and waits until the
 //! running server uses it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -9,18 +9,15 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::Output;
 use super::place::{Place, custody};
-use crate::config::{Config, duration, shown_duration};
+use super::wait::{none_waits, wait_for_server};
+use crate::config::{duration, shown_duration};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
 use crate::custody::{Custody, Opened};
 use crate::keyring::lifecycle;
 use crate::keyring::ring::Activate;
 use crate::keyring::schedule::{self, Clocks};
-use crate::server::status_file;
 use crate::telemetry::now;
-
-/// How often a running server is asked whether it has taken the new generation.
-const POLL: Duration = Duration::from_millis(100);
 
 /// The prepared key becomes active: kube-apiserver encrypts under it from its next Status on, at most a minute later.
 /// Old keys still decrypt, and old data stays as it is until it is written again.
@@ -75,7 +72,7 @@ impl Rotate {
             return Ok(());
         }
         let opened = self.change(&custody, opened)?;
-        let waiting = self.wait(&config, opened.ring.generation);
+        let waiting = wait_for_server(&config, opened.ring.generation, self.timeout);
         let message = if self.prepare {
             "prepared a new key; `kekring rotate --activate` activates it".to_owned()
         } else {
@@ -83,16 +80,7 @@ impl Rotate {
                 .to_owned()
         };
         self.report(&opened, !self.prepare, message, waiting.clone());
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::unfinished(
-            format!(
-                "the change is durable, and still waits for {}",
-                waiting.join(", ")
-            ),
-            "see the log of `kekring serve`; it takes the new generation as soon as it can read it",
-        ))
+        none_waits(&waiting)
     }
 
     fn change(&self, custody: &Custody, mut opened: Opened) -> Result<Opened, Failure> {
@@ -111,28 +99,6 @@ impl Rotate {
             opened = propose(custody, &opened, Activate::Auto)?;
         }
         activate(custody, &opened)
-    }
-
-    /// Waits until a server that runs here has taken the generation; names it if it has not.
-    fn wait(&self, config: &Config, generation: u64) -> Vec<String> {
-        let path = status_file::path(&config.socket.path);
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            let Some(server) = status_file::read(&path).filter(|it| it.is_running(now())) else {
-                return Vec::new();
-            };
-            if server.generation >= generation {
-                return Vec::new();
-            }
-            if Instant::now() >= deadline {
-                return vec![format!(
-                    "node {} (process {}, generation {})",
-                    server.node, server.pid, server.generation
-                )];
-            }
-            #[allow(clippy::disallowed_methods)]
-            std::thread::sleep(POLL);
-        }
     }
 
     fn report(&self, opened: &Opened, rotated: bool, message: String, waiting: Vec<String>) {

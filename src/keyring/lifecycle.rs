@@ -19,6 +19,15 @@ pub enum Refusal {
     /// The next key must be able to encrypt.
     #[error("the next key {0} is suspended")]
     NextSuspended(KeyId),
+    /// No key of that name.
+    #[error("key {0} is not in the ring")]
+    Unknown(KeyId),
+    /// Without its active key kube-apiserver could not write.
+    #[error("key {0} is active; rotate first, then suspend it")]
+    IsActive(KeyId),
+    /// It is as asked already.
+    #[error("key {0} is already so")]
+    AlreadySo(KeyId),
     /// Sequences and generations are 64 bits and never wrap.
     #[error("the ring has used up its sequence numbers")]
     Exhausted,
@@ -88,6 +97,27 @@ pub fn propose_fresh(
     }
     let key_id = prepare(&mut after, fresh, now)?;
     after.proposal = Some(Proposal { id, activate, key_id });
+    Ok(after)
+}
+
+/// Suspends a key, so that it neither encrypts nor decrypts, or resumes it. Never the active key, which only its
+/// successor replaces; resuming it is allowed, since a join can leave it suspended.
+pub fn suspend(ring: &Ring, id: &KeyId, suspended: bool) -> Result<Ring, Refusal> {
+    let mut after = successor(ring)?;
+    let generation = after.generation;
+    let key = after
+        .keys
+        .iter_mut()
+        .find(|key| key.id == *id)
+        .ok_or_else(|| Refusal::Unknown(id.clone()))?;
+    if key.suspended == suspended {
+        return Err(Refusal::AlreadySo(id.clone()));
+    }
+    if suspended && key.state == KeyState::Active {
+        return Err(Refusal::IsActive(id.clone()));
+    }
+    key.suspended = suspended;
+    key.suspension = generation;
     Ok(after)
 }
 

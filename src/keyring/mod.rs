@@ -77,7 +77,7 @@ pub enum DecryptError {
     #[error("key {0} is not in the ring")]
     UnknownKey(KeyId),
     /// The operator has suspended it.
-    #[error("key {0} is suspended and does not decrypt until it is resumed")]
+    #[error("key {0} is suspended; `kekring keys resume` lets it decrypt again")]
     Suspended(KeyId),
     /// One text for every cryptographic failure: which check failed tells an attacker nothing.
     #[error("the ciphertext does not decrypt under this key_id")]

@@ -154,3 +154,34 @@ fn a_reader_that_goes_away_is_no_error() {
 
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn only_a_key_that_is_not_active_is_suspended_and_its_name_is_given_in_full() {
+    let plugin = Plugin::prepared("{}");
+    let keys = plugin.json(&["keys", "list"])["keys"].clone();
+    let id = |at: usize| keys[at]["id"].as_str().unwrap().to_owned();
+    let unknown = "k9-00112233445566778899aabbccddeeff";
+
+    assert_error(
+        &plugin.verb(&["keys", "suspend", &id(0)]),
+        3,
+        "is active; rotate first",
+    );
+    assert_error(
+        &plugin.verb(&["keys", "suspend", &id(1)[..10]]),
+        2,
+        "not a key_id of the form",
+    );
+    assert_error(
+        &plugin.verb(&["keys", "suspend", unknown]),
+        3,
+        "is not in the ring",
+    );
+    assert_error(&plugin.verb(&["keys", "resume", &id(1)]), 3, "is already so");
+    let (code, out, err) = parts(&plugin.verb(&["keys", "suspend", &id(1)]));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("what it encrypted cannot be read until"), "{out}");
+    assert_error(&plugin.verb(&["rotate"]), 3, "is suspended");
+    assert!(plugin.verb(&["keys", "resume", &id(1)]).status.success());
+    assert!(plugin.verb(&["rotate"]).status.success());
+}

@@ -303,3 +303,27 @@ fn impossible_times_in_the_ring_neither_stop_a_start_nor_cause_a_storm_of_rotati
         assert!(plugin.verb(&["rotate"]).status.success());
     }
 }
+
+#[test]
+fn a_suspended_key_does_not_decrypt_until_it_is_resumed_also_after_a_restart() {
+    let mut plugin = Plugin::start();
+    let client = Client::connect(&plugin.socket);
+    let sealed = client.encrypt(&[7; 32]).unwrap();
+    assert!(plugin.verb(&["rotate"]).status.success());
+
+    let suspended = plugin.json(&["keys", "suspend", &sealed.key_id]);
+    let refused = client.decrypt(&sealed).unwrap_err();
+    plugin.kill();
+    plugin.serve();
+    let client = Client::connect(&plugin.socket);
+    let still = client.decrypt(&sealed).unwrap_err();
+    let resumed = plugin.json(&["keys", "resume", &sealed.key_id]);
+
+    assert_eq!(suspended["state"], "suspended");
+    assert_eq!(
+        (refused.code(), still.code()),
+        (tonic::Code::FailedPrecondition, tonic::Code::FailedPrecondition)
+    );
+    assert_eq!(resumed["state"], "deactivated");
+    assert_eq!(client.decrypt(&sealed).unwrap(), [7; 32]);
+}

@@ -1,0 +1,48 @@
+//! After a change of the ring: waiting until the server that runs here uses it.
+
+use std::time::{Duration, Instant};
+
+use super::failure::Failure;
+use crate::config::Config;
+use crate::server::status_file;
+use crate::telemetry::now;
+
+/// How often a running server is asked whether it has taken the new generation.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Waits until a server that runs here has taken the generation; names it if it has not. A server that is not there takes
+/// it when it starts.
+pub(super) fn wait_for_server(config: &Config, generation: u64, timeout: Duration) -> Vec<String> {
+    let path = status_file::path(&config.socket.path);
+    let deadline = Instant::now() + timeout;
+    loop {
+        let Some(server) = status_file::read(&path).filter(|it| it.is_running(now())) else {
+            return Vec::new();
+        };
+        if server.generation >= generation {
+            return Vec::new();
+        }
+        if Instant::now() >= deadline {
+            return vec![format!(
+                "node {} (process {}, generation {})",
+                server.node, server.pid, server.generation
+            )];
+        }
+        #[allow(clippy::disallowed_methods)]
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Done, or not finished yet.
+pub(super) fn none_waits(waiting: &[String]) -> Result<(), Failure> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::unfinished(
+        format!(
+            "the change is durable, and still waits for {}",
+            waiting.join(", ")
+        ),
+        "see the log of `kekring serve`; it takes the new generation as soon as it can read it",
+    ))
+}
