@@ -75,6 +75,11 @@ pub struct Head {
 }
 
 impl Opened {
+    /// What the store held when this was read or written.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
     /// The ring as it serves, or serves Decrypt alone.
     pub fn keyring(&self) -> Keyring {
         let keyring = Keyring::new(&self.ring);

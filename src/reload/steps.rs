@@ -170,7 +170,8 @@ impl Reloader {
         }
         self.live.swap(keyring);
         self.backoff = BACKOFF.0;
-        self.stamp = self.custody.store.stamp().ok();
+        // As it was read, not as it may be by now: what came in between is a change.
+        self.stamp = Some(opened.stamp().clone());
         self.opened = Some(opened);
     }
 
