@@ -13,7 +13,7 @@ use tonic::Code;
 
 use crate::client::Client;
 use crate::ring::custody;
-use crate::support::{PATIENCE, Plugin, ignored, wait_until};
+use crate::support::{Immutable, PATIENCE, Plugin, wait_until};
 
 /// Starts a plugin that may have no key to report, and returns when its socket is there.
 fn start(plugin: &mut Plugin) -> Client {
@@ -282,27 +282,17 @@ fn a_damaged_newest_generation_on_disk_never_replaces_the_one_in_memory() {
 fn a_start_needs_no_write() {
     let mut plugin = Plugin::prepared("{}");
     fs::remove_file(plugin.dir.join("ring/mark")).unwrap();
-    let ring = plugin.dir.join("ring");
     // Even root is held up by this, unlike by a mode.
-    let sealed = std::process::Command::new("chattr").arg("+i").arg(&ring).status();
-    if !sealed.is_ok_and(|status| status.success()) {
-        ignored("chattr, root and a file system with +i");
+    let Some(immutable) = Immutable::new(&plugin.dir.join("ring")) else {
         return;
-    }
+    };
 
     plugin.spawn();
     wait_until("the socket", PATIENCE, || plugin.log().contains("listening"));
     let status = Client::connect(&plugin.socket).status();
     let warnings = plugin.json(&["status"])["warnings"].to_string();
 
-    assert!(
-        std::process::Command::new("chattr")
-            .arg("-i")
-            .arg(&ring)
-            .status()
-            .unwrap()
-            .success()
-    );
+    drop(immutable);
     assert!(status.is_ok(), "{status:?}");
     assert!(
         warnings.contains("the mark or the mirror is behind the ring"),

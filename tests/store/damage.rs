@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::bench::Bench;
-use crate::support::ignored;
+use crate::support::Immutable;
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -158,23 +158,13 @@ fn a_full_disk_refuses_the_rotation_and_leaves_the_ring_as_it_was() {
     let before = bench.generations();
     let opened = bench.open();
     // A directory where the temporary file cannot be made stands for every failed write.
-    let ring = bench.path("ring");
-    let status = std::process::Command::new("chattr").arg("+i").arg(&ring).status();
-    if !status.is_ok_and(|status| status.success()) {
-        ignored("chattr, root and a file system with +i");
+    let Some(immutable) = Immutable::new(&bench.path("ring")) else {
         return;
-    }
+    };
 
     let refused = bench.try_rotate(&opened).err().unwrap().to_string();
 
-    assert!(
-        std::process::Command::new("chattr")
-            .arg("-i")
-            .arg(&ring)
-            .status()
-            .unwrap()
-            .success()
-    );
+    drop(immutable);
     assert!(refused.contains("cannot change the ring"), "{refused}");
     assert_eq!(bench.generations(), before);
     assert_eq!(bench.rotate().ring.generation, 2, "and the next attempt succeeds");

@@ -243,6 +243,37 @@ pub(crate) fn scratch() -> TempDir {
         .unwrap()
 }
 
+/// A directory in which not even root can write, until this is dropped.
+pub(crate) struct Immutable(PathBuf);
+
+impl Immutable {
+    /// `None` where that cannot be had, which is said.
+    #[track_caller]
+    pub(crate) fn new(dir: &Path) -> Option<Self> {
+        if chattr("+i", dir) {
+            return Some(Self(dir.to_owned()));
+        }
+        ignored("chattr, root and a file system with +i");
+        None
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        let lifted = chattr("-i", &self.0);
+        assert!(
+            lifted || std::thread::panicking(),
+            "{} stays immutable",
+            self.0.display()
+        );
+    }
+}
+
+fn chattr(flag: &str, dir: &Path) -> bool {
+    let status = Command::new("chattr").arg(flag).arg(dir).status();
+    status.is_ok_and(|status| status.success())
+}
+
 /// For a test that cannot run here: says what it needs, past the capturing of output. Fails where every suite is required.
 #[track_caller]
 pub(crate) fn ignored(needs: &str) {
