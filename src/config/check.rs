@@ -54,10 +54,7 @@ impl Config {
                 self.ring.roots.len()
             ));
         }
-        for RootConfig::File(root) | RootConfig::Passphrase(root) in &self.ring.roots {
-            absolute("the path of a root", &root.path)?;
-        }
-        Ok(())
+        self.ring.roots.iter().try_for_each(check_root)
     }
 
     fn check_socket(&self) -> Result<(), String> {
@@ -82,6 +79,18 @@ impl Config {
             return Err("socket.allowUsers and allowGroups are empty: nobody could connect".into());
         }
         Ok(())
+    }
+}
+
+fn check_root(root: &RootConfig) -> Result<(), String> {
+    match root {
+        RootConfig::File(root) | RootConfig::Passphrase(root) => absolute("the path of a root", &root.path),
+        RootConfig::Credential(root) if !root.has_plain_name() => Err(format!(
+            "the name of a credential is {:?}, expected 1 to 255 letters, digits, '-', '.' and '_'",
+            root.name
+        )),
+        RootConfig::Credential(root) if root.encrypted_file.as_os_str().is_empty() => Ok(()),
+        RootConfig::Credential(root) => absolute("encryptedFile of a credential", &root.encrypted_file),
     }
 }
 

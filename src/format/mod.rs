@@ -1,4 +1,4 @@
-//! The stored bytes, normative: a wrapped seed, a generation of the ring, the mark. Encode, and decode strictly.
+//! The stored bytes, normative: a wrapped seed, a generation of the ring, the mark, the record of a backup. Encode, and decode strictly.
 //!
 //! prost parses; this module then refuses what prost lets pass. Decoding and encoding again must give the same bytes, so
 //! an unknown field, a field given twice, a default written out or a varint spelled long is noticed. An absent field
@@ -8,6 +8,7 @@
 //! `tests/vectors`. An older binary then sees bytes that it cannot reproduce, serves them and never writes over them; a
 //! field that it must not ignore raises `min_reader` instead.
 
+pub mod backup;
 pub mod generation;
 pub mod mark;
 pub mod wrapped_seed;

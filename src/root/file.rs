@@ -20,7 +20,7 @@ use crate::format::generation::SlotKind;
 use crate::proto::ring as wire;
 
 /// Longest secret file that is read: far above any key, recovery code or sensible passphrase.
-const MAX_FILE: u16 = 4096;
+pub(super) const MAX_FILE: u16 = 4096;
 
 /// A root key file.
 pub struct FileRoot {
@@ -34,20 +34,7 @@ impl FileRoot {
     }
 
     fn key(&self) -> Result<Key32, RootError> {
-        let bytes = read_secret(&self.path)?;
-        Key32::from_slice(&bytes).ok_or_else(|| {
-            let what = match bytes.as_slice() {
-                [] => "is empty".to_owned(),
-                [.., b'\n'] if bytes.len() == 33 => {
-                    "is 33 bytes, the last a line feed; a root key file is 32 raw bytes".to_owned()
-                }
-                text if text.trim_ascii().len() == 64 => {
-                    "looks like hexadecimal text; a root key file is 32 raw bytes".to_owned()
-                }
-                _ => format!("is {} bytes; a root key file is 32 raw bytes", bytes.len()),
-            };
-            RootError::Config(format!("{} {what}", self.path.display()))
-        })
+        root_key(&self.path.display().to_string(), &read_secret(&self.path)?)
     }
 }
 
@@ -61,15 +48,37 @@ impl RootKey for FileRoot {
     }
 
     fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
-        let sealed = aead::seal(&self.key()?, context, key.expose())
-            .map_err(|why| RootError::Unavailable(why.to_string()))?;
-        Ok(wire::Sealed::from(sealed).encode_to_vec())
+        seal_under(&self.key()?, key, context)
     }
 
     fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError> {
         let message: wire::Sealed = format::decode_canonical("root slot", sealed)?;
         open_sealed(&self.key()?, context, &message)
     }
+}
+
+/// 32 raw bytes and nothing else; `origin` is for people.
+pub(super) fn root_key(origin: &str, bytes: &[u8]) -> Result<Key32, RootError> {
+    Key32::from_slice(bytes).ok_or_else(|| {
+        let what = match bytes {
+            [] => "is empty".to_owned(),
+            [.., b'\n'] if bytes.len() == 33 => {
+                "is 33 bytes, the last a line feed; a root key file is 32 raw bytes".to_owned()
+            }
+            text if text.trim_ascii().len() == 64 => {
+                "looks like hexadecimal text; a root key file is 32 raw bytes".to_owned()
+            }
+            _ => format!("is {} bytes; a root key file is 32 raw bytes", bytes.len()),
+        };
+        RootError::Config(format!("{origin} {what}"))
+    })
+}
+
+/// Seals the ring key under a key of 32 bytes.
+pub(super) fn seal_under(root: &Key32, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
+    let sealed =
+        aead::seal(root, context, key.expose()).map_err(|why| RootError::Unavailable(why.to_string()))?;
+    Ok(wire::Sealed::from(sealed).encode_to_vec())
 }
 
 /// Makes a root key file: new, 0600, durable. An existing file is never touched.
@@ -104,6 +113,11 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), RootError> {
 
 /// Reads a secret file that its owner alone can read.
 pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootError> {
+    read_secret_of(path, 0o077)
+}
+
+/// Reads a secret file that grants none of the rights in `forbidden`.
+pub(super) fn read_secret_of(path: &Path, forbidden: u32) -> Result<Zeroizing<Vec<u8>>, RootError> {
     let shown = path.display();
     let file = File::options()
         .read(true)
@@ -120,7 +134,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootError> 
     if !metadata.is_file() {
         return Err(RootError::Config(format!("{shown} is not a regular file")));
     }
-    if metadata.mode() & 0o077 != 0 {
+    if metadata.mode() & forbidden != 0 {
         return Err(RootError::Denied(format!(
             "{shown} has mode {:04o}: others than its owner can use it; `chmod 0600 {shown}`",
             metadata.mode() & 0o7777

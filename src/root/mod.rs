@@ -1,8 +1,10 @@
 //! Roots: whatever can keep 32 bytes. A root sees the ring key and a context, never a KEK, a store or the network side.
 
+mod credential;
 mod file;
 mod passphrase;
 
+pub use credential::{CredentialConfig, CredentialRoot};
 pub use file::{FileRoot, create_key_file};
 pub use passphrase::{PassphraseRoot, RecoveryCode};
 
@@ -71,6 +73,8 @@ pub enum RootConfig {
     File(PathConfig),
     /// A passphrase or a recovery code in a file.
     Passphrase(PathConfig),
+    /// 32 bytes in a systemd credential.
+    Credential(CredentialConfig),
 }
 
 /// Where a root's secret lies.
@@ -87,6 +91,7 @@ impl RootConfig {
         match self {
             Self::File(config) => Box::new(FileRoot::new(config.path.clone())),
             Self::Passphrase(config) => Box::new(PassphraseRoot::from_file(config.path.clone())),
+            Self::Credential(config) => Box::new(CredentialRoot::new(config.clone())),
         }
     }
 }

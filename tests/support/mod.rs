@@ -225,9 +225,16 @@ pub(crate) fn from_nowhere(command: &mut Command) {
     command.stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if ["KEKRING_", "LISTEN_", "NOTIFY_", "WATCHDOG_", "JOURNAL_"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
+        if [
+            "KEKRING_",
+            "LISTEN_",
+            "NOTIFY_",
+            "WATCHDOG_",
+            "JOURNAL_",
+            "CREDENTIALS_",
+        ]
+        .iter()
+        .any(|prefix| text.starts_with(prefix))
         {
             command.env_remove(&name);
         }

@@ -418,6 +418,46 @@ def marks():
     write("mark.json", "A mark: opens to `expect`, or is refused with `error`.", cases)
 
 
+# --- the record of a backup ------------------------------------------------------------------------------------------
+
+
+def backups():
+    base = dict(version=1, ring_id=RING, generation=5, hash=rnd("hash"), key_id=FIRST[1]["id"], written=TIME)
+    data = backup_message(base, RING_KEY)
+    expect = {what: value for what, value in base.items() if what != "version"}
+    cases = [{"name": "a record", "ring_key": RING_KEY, "bytes": data, "expect": expect}]
+
+    def bad(name, error, data, ring_key=RING_KEY):
+        cases.append({"name": name, "ring_key": ring_key, "bytes": data, "error": error})
+
+    def other(name, error, **other):
+        bad(name, error, backup_message(base | other, RING_KEY))
+
+    mac = "tampered: the backup record's MAC does not match"
+    bad("a bit of the MAC flipped", mac, flip(data, -1))
+    bad("no MAC", mac, data[:-34])
+    bad("raised", mac, backup_message(base, RING_KEY, bend=lambda it: it.replace(f(3, 5), f(3, 6))))
+    bad("another ring key", mac, data, OTHER_KEY)
+    bad("labelled with another ring", mac, backup_message(base, RING_KEY, bend=lambda it: it.replace(RING, OTHER_RING)))
+    mark = dict(base, sequence=2, suspended=[], destroyed=[], seen=TIME)
+    bad("a mark", "corrupt: backup record…", mark_message(mark, RING_KEY))
+    canonical = "corrupt: backup record is not canonical"
+    bad("an unknown field", canonical, backup_message(base, RING_KEY, extra=f(10, 1)))
+    bad("a field twice", canonical, f(3, 4) + data)
+    bad("a long varint", canonical, data.replace(f(3, 5), f(3, 5, padding=1)))
+    bad("empty", canonical, b"")
+    bad("cut", "corrupt: backup record: …", data[:-1])
+    newer = "newer format: format version 2 needs a reader of version 2 or later"
+    other("version 2", newer, version=2)
+    bad("version 2 with a new field", newer, backup_message({**base, "version": 2}, RING_KEY, extra=f(10, 1)))
+    other("no version", canonical, version=0)
+    other("generation 0", canonical, generation=0)
+    other("a malformed key id", "corrupt: the backup record has a malformed key id", key_id="k2")
+    other("a ring id of 15 bytes", "corrupt: backup record ring id is 15 bytes instead of 16", ring_id=RING[:15])
+    other("a hash of 33 bytes", "corrupt: backup record hash is 33 bytes instead of 32", hash=rnd("hash", 33))
+    write("backup.json", "The record of a backup: opens to `expect`, or is refused with `error`.", cases)
+
+
 # --- root slots -----------------------------------------------------------------------------------------------------
 
 
@@ -449,6 +489,26 @@ def slots():
     bad("a salt of 31 bytes", "corrupt: root slot salt is 31 bytes instead of 32",
         sealed_message([salt[:31], nonce, commitment, text]))
     write("slot-file.json", "A root slot of kind file: `root` opens `sealed` to `ring_key`, or says `error`.", cases)
+
+
+def credential_slots():
+    root = rnd("root")
+    at = dict(ring_id=RING, slot_id=rnd("slot 4", 16), kind=CREDENTIAL)
+    sealed = file_slot(root, slot_context(*at.values()), RING_KEY, "credential")
+    as_file = file_slot(root, slot_context(RING, at["slot_id"], FILE), RING_KEY, "credential as file")
+    cases = [{"name": "opens", **at, "root": root, "sealed": sealed, "ring_key": RING_KEY}]
+    wrong = "wrong root: this root did not seal the ring key"
+
+    def bad(name, error, data=sealed, **other):
+        cases.append({"name": name, **at, "root": root, **other, "sealed": data, "error": error})
+
+    bad("another root", wrong, root=rnd("other root"))
+    bad("the same bytes as a file", wrong, as_file)
+    bad("another slot", wrong, slot_id=rnd("slot 2", 16))
+    bad("the tag bent", "corrupt: the root slot does not authenticate", flip(sealed, -1))
+    bad("cut", "corrupt: root slot: …", sealed[:-1])
+    about = "A root slot of kind credential: `root` opens `sealed` to `ring_key`, or says `error`."
+    write("slot-credential.json", about, cases)
 
 
 def passphrase_slots():
@@ -635,6 +695,8 @@ if __name__ == "__main__":
     wrapped_seeds()
     generations()
     marks()
+    backups()
     slots()
+    credential_slots()
     passphrase_slots()
     joins()

@@ -11,7 +11,7 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SUITE = bytes([1, 1])
-FILE, PASSPHRASE = 1, 2
+FILE, PASSPHRASE, CREDENTIAL = 1, 2, 3
 PRE_ACTIVE, ACTIVE, DEACTIVATED = 1, 2, 3
 AUTO, MANUAL = 1, 2
 COST = (64 * 1024, 3, 1)
@@ -220,5 +220,21 @@ def mark_message(mark, ring_key, extra=b"", bend=None):
         + extra
     )
     mac_key = hkdf(ring_key, mark["ring_id"], context("kekring/v1/mark"), 32)
+    mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
+    return (bend(fields) if bend else fields) + field(15, mac)
+
+
+def backup_message(record, ring_key, extra=b"", bend=None):
+    """As `mark_message`."""
+    fields = (
+        field(1, record["version"])
+        + field(2, record["ring_id"])
+        + field(3, record["generation"])
+        + field(4, record["hash"])
+        + field(5, record["key_id"])
+        + field(6, record["written"])
+        + extra
+    )
+    mac_key = hkdf(ring_key, record["ring_id"], context("kekring/v1/backup"), 32)
     mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
     return (bend(fields) if bend else fields) + field(15, mac)

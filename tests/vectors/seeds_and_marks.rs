@@ -1,6 +1,6 @@
-//! `wrapped-seed.json` and `mark.json`.
+//! `wrapped-seed.json`, `mark.json` and `backup.json`.
 
-use kekring::format::{mark, wrapped_seed};
+use kekring::format::{backup, mark, wrapped_seed};
 use kekring::keyring::RingId;
 
 use crate::cases::{cases, hex, key_id, key_ids};
@@ -52,4 +52,24 @@ fn a_mark_tells_its_ring_without_a_key() {
     assert_eq!(mark::ring_id(&ours.bytes("bytes")), Some(ring));
     assert!(mark::ring_id(&other.bytes("bytes")).is_some_and(|it| it != ring));
     assert_eq!(mark::ring_id(b""), None);
+}
+
+#[test]
+fn the_record_of_a_backup_opens_or_is_refused_as_its_vector_says() {
+    for case in cases("backup.json") {
+        let (bytes, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+        let outcome = backup::decode(&bytes, &ring_key);
+
+        let Some(record) = case.judge(outcome) else {
+            continue;
+        };
+        let expect = &case.0["expect"];
+        assert_eq!(record.ring_id.0.as_slice(), hex(&expect["ring_id"]));
+        assert_eq!(record.generation, expect["generation"].as_u64().unwrap());
+        assert_eq!(record.hash.as_slice(), hex(&expect["hash"]));
+        assert_eq!(record.newest, key_id(&expect["key_id"]));
+        assert_eq!(record.written.0, expect["written"].as_u64().unwrap());
+        assert_eq!(record.encode(&ring_key), bytes, "{}", case.name());
+    }
 }

@@ -1,8 +1,10 @@
-//! `slot-file.json` and `slot-passphrase.json`: real files as roots.
+//! `slot-file.json`, `slot-credential.json` and `slot-passphrase.json`: real files as roots.
 
 use kekring::crypto::secret::Key32;
 use kekring::format::generation::slot_context;
-use kekring::root::{FileRoot, PassphraseRoot, RecoveryCode, RootError, RootKey};
+use kekring::root::{
+    CredentialConfig, CredentialRoot, FileRoot, PassphraseRoot, RecoveryCode, RootError, RootKey,
+};
 
 use crate::cases::{Case, cases};
 
@@ -32,6 +34,23 @@ fn a_root_file_opens_a_slot_or_says_why_not() {
         write_private(&path, &case.bytes("root"));
 
         judge(case, open(case, &FileRoot::new(path)));
+    }
+}
+
+#[test]
+fn a_credential_opens_a_slot_or_says_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, case) in cases("slot-credential.json").iter().enumerate() {
+        let name = number.to_string();
+        write_private(&dir.path().join(&name), &case.bytes("root"));
+        let config = CredentialConfig {
+            name,
+            encrypted_file: "".into(),
+        };
+
+        let root = CredentialRoot::of_unit(config, Some(dir.path().to_owned()));
+
+        judge(case, open(case, &root));
     }
 }
 

@@ -1,0 +1,174 @@
+//! A root key in a systemd credential: 32 raw bytes, sealed to the TPM or to the host (systemd-creds(1)).
+//!
+//! In the unit, systemd has opened it already: `$CREDENTIALS_DIRECTORY/NAME`. Outside, as for the verbs that an operator
+//! runs, `systemd-creds decrypt` opens the encrypted file. It trusts systemd to hand a credential to its service alone.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::file::{MAX_FILE, open_sealed, read_secret_of, root_key, seal_under};
+use super::{RootError, RootKey};
+use crate::crypto::kdf::Context;
+use crate::crypto::secret::Key32;
+use crate::format;
+use crate::format::generation::SlotKind;
+use crate::proto::ring as wire;
+
+/// Set by systemd for a unit with credentials (systemd.exec(5)).
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// How long `systemd-creds` may take: a TPM that is busy takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which credential.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CredentialConfig {
+    /// Its name, as in the unit's `LoadCredentialEncrypted=NAME:…`.
+    pub name: String,
+    /// Absolute path of the encrypted file, for verbs outside the unit; none when empty.
+    #[serde(default)]
+    pub encrypted_file: PathBuf,
+}
+
+impl CredentialConfig {
+    /// Whether systemd would take the name: a file name of letters, digits and a few signs.
+    pub fn has_plain_name(&self) -> bool {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        let length = (1..=255).contains(&self.name.len());
+        length && self.name.chars().all(plain) && self.name != "." && self.name != ".."
+    }
+}
+
+/// A systemd credential as a root.
+pub struct CredentialRoot {
+    config: CredentialConfig,
+    /// Where systemd has put the credentials of this unit.
+    directory: Option<PathBuf>,
+}
+
+impl CredentialRoot {
+    /// The credential, from the directory of the unit that this process runs in, if it does.
+    pub fn new(config: CredentialConfig) -> Self {
+        Self::of_unit(config, std::env::var_os(DIRECTORY).map(PathBuf::from))
+    }
+
+    /// The credential, from `directory` where there is one.
+    pub fn of_unit(config: CredentialConfig, directory: Option<PathBuf>) -> Self {
+        Self { config, directory }
+    }
+
+    fn key(&self) -> Result<Key32, RootError> {
+        let name = &self.config.name;
+        if let Some(directory) = &self.directory {
+            let path = directory.join(name);
+            if !matches!(path.try_exists(), Ok(false)) {
+                // systemd made it, and may give it to its service by group or ACL.
+                return root_key(&path.display().to_string(), &read_secret_of(&path, 0o007)?);
+            }
+        }
+        let encrypted = &self.config.encrypted_file;
+        if encrypted.as_os_str().is_empty() {
+            return Err(RootError::Unavailable(match &self.directory {
+                Some(directory) => format!(
+                    "the unit has no credential {name} in {}; add LoadCredentialEncrypted={name}:FILE to it",
+                    directory.display()
+                ),
+                None => "it exists in the unit alone; set its encryptedFile for verbs outside".to_owned(),
+            }));
+        }
+        root_key(&encrypted.display().to_string(), &decrypt(name, encrypted)?)
+    }
+}
+
+impl RootKey for CredentialRoot {
+    fn kind(&self) -> SlotKind {
+        SlotKind::Credential
+    }
+
+    fn describe(&self) -> String {
+        format!("credential {}", self.config.name)
+    }
+
+    fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
+        seal_under(&self.key()?, key, context)
+    }
+
+    fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError> {
+        let message: wire::Sealed = format::decode_canonical("root slot", sealed)?;
+        open_sealed(&self.key()?, context, &message)
+    }
+}
+
+/// What `systemd-creds decrypt` prints. The secret comes through a pipe and touches neither disk nor command line.
+fn decrypt(name: &str, encrypted: &Path) -> Result<Zeroizing<Vec<u8>>, RootError> {
+    let shown = encrypted.display();
+    if matches!(encrypted.try_exists(), Ok(false)) {
+        return Err(RootError::Unavailable(format!("{shown} does not exist")));
+    }
+    let mut child = Command::new("systemd-creds")
+        .arg(format!("--name={name}"))
+        .arg("decrypt")
+        .arg(encrypted)
+        .arg("-")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|why| RootError::Unavailable(format!("cannot run systemd-creds: {why}")))?;
+    let outcome = wait(&mut child);
+    let failed = |why: &str| RootError::Unavailable(format!("cannot decrypt {shown}: {why}"));
+    // Now both pipes end. A key and a line of error fit into them, so nobody waited for us to read.
+    let bytes = read_all(child.stdout.take()).map_err(|why| failed(&why.to_string()))?;
+    match outcome {
+        Ok(true) => Ok(bytes),
+        Ok(false) => {
+            let complaint = read_all(child.stderr.take()).unwrap_or_default();
+            Err(failed(&last_line(&complaint)))
+        }
+        Err(why) => Err(failed(&why)),
+    }
+}
+
+/// Whether it ended well; it is ended where it takes too long.
+fn wait(child: &mut Child) -> Result<bool, String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status.success()),
+            Err(why) => return Err(format!("cannot wait for systemd-creds: {why}")),
+            Ok(None) if Instant::now() >= deadline => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("systemd-creds did not end in {} s", PATIENCE.as_secs()));
+            }
+            Ok(None) => pause(),
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+fn read_all(pipe: Option<impl Read>) -> io::Result<Zeroizing<Vec<u8>>> {
+    // The room is there from the start, so that the buffer does not move and leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::from(MAX_FILE) + 2));
+    if let Some(pipe) = pipe {
+        pipe.take(u64::from(MAX_FILE) + 1).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// What a program says last is why it failed; before that it warns.
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty());
+    let plain = line.unwrap_or("systemd-creds said nothing").chars();
+    plain.filter(|c| !c.is_control()).collect()
+}
