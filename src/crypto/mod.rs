@@ -5,7 +5,7 @@ pub mod kdf;
 pub mod secret;
 
 /// The kernel gave no randomness, so nothing was made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel's random number generator failed: {0}")]
 pub struct RandomnessError(#[from] getrandom::Error);
 

@@ -2,17 +2,26 @@
 
 use std::sync::Arc;
 
+use super::slots::new_slot;
 use super::{CommitError, Custody, Head, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
 use crate::format::FormatError;
-use crate::format::generation::{self, Header, Slot, slot_context, slot_name};
+use crate::format::generation::{self, Header, Slot};
 use crate::format::mark::{self, Mark};
 use crate::format::wrapped_seed;
-use crate::keyring::RingId;
 use crate::keyring::ring::{Ring, UnixTime};
-use crate::root::{RootError, RootKey};
+use crate::root::RootKey;
 use crate::store::{NewGeneration, NewMark, Stamp, StoreError};
+
+/// The generation after one that was opened.
+pub(super) struct Next {
+    pub(super) ring: Ring,
+    pub(super) slots: Vec<Slot>,
+    pub(super) ring_key: Arc<Key32>,
+    /// Names of generations that are removed once this one is durable.
+    pub(super) prune: Vec<String>,
+}
 
 impl Custody {
     /// Makes `next` the ring: durable, read back, opened and tested; then the mirror and the mark. The caller may use it
@@ -21,22 +30,34 @@ impl Custody {
         if let Some(reason) = &base.frozen {
             return Err(CommitError::Frozen(reason.clone()));
         }
+        let slots = base.head.header.slots.clone();
+        let next = Next {
+            ring: next,
+            slots,
+            ring_key: Arc::clone(&base.ring_key),
+            prune: base.prunable.clone(),
+        };
+        self.succeed(base, next, now)
+    }
+
+    /// Writes what comes after `base`, frozen or not: whoever calls this has decided.
+    pub(super) fn succeed(&self, base: &Opened, next: Next, now: UnixTime) -> Result<Opened, CommitError> {
         let header = Header {
-            ring_id: next.id,
-            generation: next.generation,
+            ring_id: next.ring.id,
+            generation: next.ring.generation,
             parents: base.parents.clone(),
             writer: self.writer,
             proposal_id: random()?,
             written: now,
-            slots: base.head.header.slots.clone(),
+            slots: next.slots,
         };
-        let written = self.write(header, next, &base.ring_key, &base.stamp, &base.prunable)?;
+        let written = self.write(header, next.ring, &next.ring_key, &base.stamp, &next.prune)?;
         let opened = Opened {
-            prunable: Vec::new(),
             mark: self.next_mark(base.mark.as_ref(), &written, now),
+            backup: base.backup.clone(),
             ..written
         };
-        self.settle(&opened, opened.mark.as_ref())?;
+        self.settle_and_prune(&opened, opened.mark.as_ref(), &next.prune)?;
         Ok(opened)
     }
 
@@ -70,6 +91,15 @@ impl Custody {
     /// Brings every further place up to what is open: the mirror's copy and the mark. To be done before a generation
     /// that somebody else committed is used; repeating it changes nothing.
     pub fn settle(&self, opened: &Opened, mark: Option<&Mark>) -> Result<(), CommitError> {
+        self.settle_and_prune(opened, mark, &[])
+    }
+
+    fn settle_and_prune(
+        &self,
+        opened: &Opened,
+        mark: Option<&Mark>,
+        prune: &[String],
+    ) -> Result<(), CommitError> {
         let Some(mark) = mark else {
             return Ok(());
         };
@@ -86,7 +116,7 @@ impl Custody {
             supersedes: &supersedes,
         };
         self.store
-            .settle(&opened.head.name, &opened.head.bytes, &new)
+            .settle(&opened.head.name, &opened.head.bytes, &new, prune)
             .map_err(|why| CommitError::Settle {
                 generation: opened.head.header.generation,
                 why,
@@ -141,11 +171,13 @@ impl Custody {
             ring,
             ring_key: Arc::clone(ring_key),
             mark: None,
+            backup: None,
             refusing: None,
             frozen: None,
             joined: false,
             warnings: Vec::new(),
             prunable: Vec::new(),
+            opened_names: Vec::new(),
         })
     }
 }
@@ -172,26 +204,4 @@ fn verify(bytes: &[u8], ring: &Ring, ring_key: &Key32) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn new_slot(root: &dyn RootKey, ring: RingId, ring_key: &Key32) -> Result<Slot, CommitError> {
-    let (id, kind) = (random()?, i32::from(root.kind()));
-    let failed = |why| CommitError::Root {
-        root: root.describe(),
-        why,
-    };
-    let context = slot_context(ring, &id, kind);
-    let sealed = root.seal(ring_key, &context).map_err(failed)?;
-    let opened = root.open(&sealed, &context).map_err(failed)?;
-    if opened.expose() != ring_key.expose() {
-        return Err(failed(RootError::Corrupt(
-            "it opened other bytes than it sealed".into(),
-        )));
-    }
-    Ok(Slot {
-        id,
-        kind,
-        name: slot_name(&root.describe()),
-        sealed,
-    })
 }

@@ -1,5 +1,6 @@
 //! Why a ring does not open or is not changed, each with what an operator can do.
 
+use super::Frozen;
 use crate::crypto::RandomnessError;
 use crate::crypto::aead::SealError;
 use crate::format::FormatError;
@@ -108,7 +109,7 @@ impl OpenError {
 pub enum CommitError {
     /// Something is undecided.
     #[error("the ring is frozen: {0}")]
-    Frozen(String),
+    Frozen(Frozen),
     /// The transition itself is refused.
     #[error(transparent)]
     Refused(#[from] crate::keyring::lifecycle::Refusal),
@@ -131,6 +132,12 @@ pub enum CommitError {
         /// Why.
         why: RootError,
     },
+    /// The slots would not be as they must be; nothing was written.
+    #[error("cannot change the root slots: {0}")]
+    Slots(String),
+    /// There is nothing to bind the ring to.
+    #[error("cannot bind the ring to this machine: it has no machine id")]
+    NoMachineId,
     /// No randomness.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
@@ -143,13 +150,17 @@ impl CommitError {
     /// What to do.
     pub fn hint(&self) -> String {
         match self {
-            Self::Frozen(_) => "mend what it names; serving goes on meanwhile".into(),
+            Self::Frozen(why) => format!("{}; serving goes on meanwhile", why.remedy()),
             Self::Store(StoreError::Conflict(_)) => {
                 "run the command again: it starts from the new state".into()
             }
             Self::Store(why) | Self::Settle { why, .. } => store_hint(why).into(),
             Self::Root { .. } => "mend the root and run the command again; nothing was written".into(),
             Self::Refused(_) => "see `kekring status`".into(),
+            Self::Slots(_) => {
+                "`kekring root list` shows the slots, `kekring root verify` what opens them".into()
+            }
+            Self::NoMachineId => "name the file that has it in node.machineIdFile".into(),
             Self::Randomness(_) | Self::Seal(_) => "the kernel must offer getrandom(2)".into(),
         }
     }
@@ -158,7 +169,7 @@ impl CommitError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Frozen(_) | Self::Refused(_) | Self::Store(StoreError::Denied(_))
+            Self::Frozen(_) | Self::Refused(_) | Self::Slots(_) | Self::Store(StoreError::Denied(_))
         )
     }
 }

@@ -2,31 +2,40 @@
 
 use std::sync::Arc;
 
+use super::frozen::{Frozen, Reason};
 use super::open::{Damage, Version};
 use super::{Head, Opened};
 use crate::crypto::secret::Key32;
+use crate::format::backup;
 use crate::format::mark::{self, Mark};
 use crate::keyring::join::{self, JoinError};
 use crate::keyring::ring::{Ring, UnixTime};
-use crate::keyring::{NotServing, RingId};
+use crate::keyring::{KeyId, NotServing, RingId};
 use crate::store::{KEPT, Loaded};
 
 /// Puts the newest version, other histories, the marks and the damage together.
 pub(super) fn assemble(
     mut versions: Vec<Version>,
-    ring_key: Arc<Key32>,
     damage: &Damage,
     mut loaded: Loaded,
     now: UnixTime,
 ) -> Opened {
     let older = versions.split_off(1);
     let head = versions.swap_remove(0);
+    let ring_key = Arc::clone(&head.key);
     let (warnings, frozen) = complaints(&mut loaded.warnings, damage, &head);
+    let record = loaded.backup.take();
+    let backup = record.and_then(|bytes| backup::decode(&bytes, &ring_key).ok());
     let mut opened = Opened {
         ring: head.ring,
+        opened_names: older
+            .iter()
+            .map(|it| it.name.clone())
+            .chain([head.name.clone()])
+            .collect(),
+        prunable: prunable(&older, &ring_key),
         ring_key,
         parents: vec![head.stored.hash],
-        prunable: older.iter().skip(KEPT - 2).map(|it| it.name.clone()).collect(),
         head: Head {
             name: head.name,
             hash: head.stored.hash,
@@ -35,6 +44,7 @@ pub(super) fn assemble(
         },
         stamp: loaded.stamp,
         mark: None,
+        backup,
         refusing: None,
         frozen,
         joined: false,
@@ -52,18 +62,28 @@ pub(super) fn assemble(
     opened
 }
 
+/// What the next commit removes: more than are kept, and what is sealed under an earlier ring key, whose roots may have
+/// been removed.
+fn prunable(older: &[Version], ring_key: &Arc<Key32>) -> Vec<String> {
+    let named = |(position, it): (usize, &Version)| {
+        let earlier_key = it.key.expose() != ring_key.expose();
+        (position >= KEPT - 2 || earlier_key).then(|| it.name.clone())
+    };
+    older.iter().enumerate().filter_map(named).collect()
+}
+
 /// What a person should know of the copies that did not open, and whether that forbids a change.
-fn complaints(known: &mut Vec<String>, damage: &Damage, head: &Version) -> (Vec<String>, Option<String>) {
+fn complaints(known: &mut Vec<String>, damage: &Damage, head: &Version) -> (Vec<String>, Option<Frozen>) {
     let mut warnings = std::mem::take(known);
     warnings.extend(damage.iter().map(|(_, why)| why.to_string()));
-    let mut frozen = damage
-        .iter()
-        .find(|(number, _)| *number > head.ring.generation)
-        .map(|(number, why)| format!("generation {number} cannot be used: {why}"));
+    let mut frozen = None;
+    for (generation, why) in damage.iter().filter(|(number, _)| *number > head.ring.generation) {
+        let (generation, why) = (*generation, why.to_string());
+        Frozen::add(&mut frozen, Reason::Damaged { generation, why });
+    }
     if !head.writable {
-        let reason = "a newer kekring wrote this ring; this one serves it and never writes it";
-        warnings.push(reason.into());
-        frozen.get_or_insert_with(|| reason.into());
+        warnings.push(Reason::NewerFormat.to_string());
+        Frozen::add(&mut frozen, Reason::NewerFormat);
     }
     (warnings, frozen)
 }
@@ -97,49 +117,53 @@ fn join_history(opened: &mut Opened, other: &Version, marks: &[Mark], now: UnixT
     if join::covers(&opened.ring, &other.ring) {
         return;
     }
+    let reported: Vec<_> = marks.iter().map(|mark| mark.reported.clone()).collect();
+    match joined(opened, other, &reported, now) {
+        Ok(ring) => take_joined(opened, other, ring),
+        // All keys that there are serve; the lost one is for people to decide on.
+        Err(JoinError::Missing(id)) => {
+            opened.freeze(Reason::Lost(id));
+            if let Ok(ring) = joined(opened, other, &[], now) {
+                take_joined(opened, other, ring);
+            }
+        }
+        Err(why) => opened.freeze(Reason::Unjoinable {
+            one: opened.head.name.clone(),
+            other: other.name.clone(),
+            why,
+        }),
+    }
+}
+
+fn joined(opened: &Opened, other: &Version, reported: &[KeyId], now: UnixTime) -> Result<Ring, JoinError> {
     // A join counts as one generation, however many histories it joins.
     let base = Ring {
         generation: opened.head.header.generation,
         ..opened.ring.clone()
     };
-    let reported: Vec<_> = marks.iter().map(|mark| mark.reported.clone()).collect();
-    let joined = Key32::generate()
-        .map_err(|why| why.to_string())
-        .and_then(|fresh| {
-            join::join(&base, &other.ring, &reported, fresh, now).map_err(|why: JoinError| why.to_string())
-        });
-    match joined {
-        Ok(ring) => {
-            opened.warnings.push(format!(
-                "two histories of the ring were joined: generation {} ({}) does not descend from generation {}",
-                opened.head.header.generation, opened.head.name, other.name
-            ));
-            opened.ring = ring;
-            opened.joined = true;
-            opened.parents.push(other.stored.hash);
-            opened.parents.sort_unstable();
-            opened.prunable.retain(|name| *name != other.name);
-        }
-        Err(why) => {
-            let reason = format!(
-                "two histories of the ring cannot be joined: {} and {}: {why}",
-                opened.head.name, other.name
-            );
-            opened.warnings.push(reason.clone());
-            opened.frozen.get_or_insert(reason);
-        }
-    }
+    let fresh = Key32::generate().map_err(JoinError::Randomness)?;
+    join::join(&base, &other.ring, reported, fresh, now)
+}
+
+fn take_joined(opened: &mut Opened, other: &Version, ring: Ring) {
+    opened.warnings.push(format!(
+        "two histories of the ring were joined: generation {} ({}) does not descend from generation {}",
+        opened.head.header.generation, opened.head.name, other.name
+    ));
+    opened.ring = ring;
+    opened.joined = true;
+    opened.parents.push(other.stored.hash);
+    opened.parents.sort_unstable();
+    opened.prunable.retain(|name| *name != other.name);
 }
 
 /// An older ring never reports a lower sequence and never lifts a suspension or a destruction.
 fn apply_mark(opened: &mut Opened, mark: Mark) {
     if mark.generation > opened.head.header.generation {
-        let reason = format!(
-            "this node has used generation {}, and the newest that can be used is {}",
-            mark.generation, opened.head.header.generation
-        );
-        opened.warnings.push(reason.clone());
-        opened.frozen.get_or_insert(reason);
+        opened.freeze(Reason::BehindMark {
+            used: mark.generation,
+            newest: opened.head.header.generation,
+        });
         for key in &mut opened.ring.keys {
             if mark.suspended.contains(&key.id) && !key.suspended {
                 key.suspended = true;
@@ -166,6 +190,6 @@ pub(super) fn refuse_other_ring(opened: &mut Opened, expected: RingId) {
         found: opened.ring.id,
         expected,
     };
-    opened.frozen.get_or_insert_with(|| reason.to_string());
+    Frozen::add(&mut opened.frozen, Reason::OtherRing(reason.clone()));
     opened.refusing = Some(reason);
 }

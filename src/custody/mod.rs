@@ -4,20 +4,28 @@
 //! may the caller use it.
 
 mod commit;
+mod decide;
 mod error;
+mod frozen;
 mod history;
 mod open;
+mod slots;
+mod unlock;
 
 pub use error::{CommitError, OpenError};
+pub use frozen::{Frozen, Reason};
+pub use slots::opens;
 
 use std::sync::Arc;
 
 use crate::crypto::kdf::{self, Context};
 use crate::crypto::secret::Key32;
+use crate::format::backup::BackupRecord;
 use crate::format::generation::{Hash, Header};
 use crate::format::mark::Mark;
+use crate::keyring::lifecycle::Refusal;
 use crate::keyring::ring::Ring;
-use crate::keyring::{Keyring, NotServing, RingId};
+use crate::keyring::{Keyring, NotServing, RingId, lifecycle};
 use crate::root::RootKey;
 use crate::store::{RingStore, Stamp};
 
@@ -49,10 +57,12 @@ pub struct Opened {
     pub head: Head,
     /// What the node has reported, where a valid mark was found.
     pub mark: Option<Mark>,
+    /// The last backup, where its record is there and counts.
+    pub backup: Option<BackupRecord>,
     /// Why no key may be reported; Decrypt works all the same.
     pub refusing: Option<NotServing>,
     /// Why the ring must not be changed; serving goes on.
-    pub frozen: Option<String>,
+    pub frozen: Option<Frozen>,
     /// True when `ring` is a join that is not stored yet.
     pub joined: bool,
     /// For people: status, log, doctor.
@@ -60,6 +70,8 @@ pub struct Opened {
     parents: Vec<Hash>,
     stamp: Stamp,
     prunable: Vec<String>,
+    /// Every generation that opened.
+    opened_names: Vec<String>,
 }
 
 /// The newest generation that opened.
@@ -78,6 +90,20 @@ impl Opened {
     /// What the store held when this was read or written.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    /// The ring as the next generation; a join is that already.
+    fn successor(&self) -> Result<Ring, Refusal> {
+        if self.joined {
+            return Ok(self.ring.clone());
+        }
+        lifecycle::successor(&self.ring)
+    }
+
+    /// Keeps the ring from being changed, and says so.
+    fn freeze(&mut self, reason: Reason) {
+        self.warnings.push(reason.to_string());
+        Frozen::add(&mut self.frozen, reason);
     }
 
     /// The ring as it serves, or serves Decrypt alone.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::frozen::Reason;
 use super::history::{assemble, refuse_other_ring};
+use super::unlock::Asking;
 use super::{Custody, OpenError, Opened};
 use crate::crypto::secret::Key32;
-use crate::format::generation::{self, Stored, slot_context};
+use crate::format::FormatError;
+use crate::format::generation::{self, OpenGeneration, Stored};
 use crate::keyring::ring::{Ring, UnixTime};
-use crate::root::RootError;
 use crate::store::{Loaded, StoreError};
 
 /// A copy whose clear part is sound.
@@ -18,12 +20,36 @@ struct Candidate {
     stored: Stored,
 }
 
+impl Candidate {
+    fn opened(self, open: OpenGeneration, key: Arc<Key32>) -> Version {
+        Version {
+            name: self.name,
+            bytes: self.bytes,
+            stored: self.stored,
+            ring: open.ring,
+            key,
+            writable: open.writable,
+        }
+    }
+}
+
+/// What came of opening every copy.
+#[derive(Default)]
+struct Opening {
+    versions: Vec<Version>,
+    damage: Damage,
+    /// Why the newest that no key opens does not.
+    locked: Option<OpenError>,
+}
+
 /// A copy that opened.
 pub(super) struct Version {
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     pub(super) stored: Stored,
     pub(super) ring: Ring,
+    /// What its body is sealed under.
+    pub(super) key: Arc<Key32>,
     /// False where a newer version wrote it.
     pub(super) writable: bool,
 }
@@ -32,43 +58,22 @@ impl Custody {
     /// Opens the ring. `held` is the ring key of an earlier opening: while it fits, no root is asked.
     pub fn open(&self, held: Option<&Arc<Key32>>, now: UnixTime) -> Result<Opened, OpenError> {
         let place = self.store.describe();
-        let mut loaded = self.store.load().map_err(|why| OpenError::Store {
-            place: place.clone(),
-            why,
-        })?;
-        if loaded.copies.is_empty() {
-            return Err(match loaded.marks.as_slice() {
-                [] => OpenError::NoRing(place),
-                _ => OpenError::RingGone(place),
-            });
-        }
-        let (candidates, mut damage) = candidates(&mut loaded);
+        let (loaded, candidates, mut damage) = self.load()?;
         let Some(newest) = candidates.first() else {
             return Err(damage.swap_remove(0).1);
         };
-        let id = newest.stored.header.ring_id;
-        if let Some(other) = candidates
-            .iter()
-            .map(|it| it.stored.header.ring_id)
-            .find(|it| *it != id)
-        {
-            return Err(OpenError::TwoRings {
-                place,
-                one: id,
-                other,
-            });
+        let one = newest.stored.header.ring_id;
+        let mut ids = candidates.iter().map(|it| it.stored.header.ring_id);
+        if let Some(other) = ids.find(|it| *it != one) {
+            return Err(OpenError::TwoRings { place, one, other });
         }
-        let ring_key = match held {
-            Some(key) if candidates.iter().any(|it| it.stored.open(key).is_ok()) => Arc::clone(key),
-            _ => Arc::new(self.ring_key(&place, &candidates)?),
-        };
-        let (versions, unopened) = open_all(candidates, &ring_key);
-        damage.extend(unopened);
+        let opening = self.open_all(&place, candidates, held);
+        damage.extend(opening.damage);
         damage.sort_by_key(|(generation, _)| std::cmp::Reverse(*generation));
-        if versions.is_empty() {
-            return Err(damage.swap_remove(0).1);
+        if opening.versions.is_empty() {
+            return Err(opening.locked.unwrap_or_else(|| damage.swap_remove(0).1));
         }
-        let opened = assemble(versions, ring_key, &damage, loaded, now);
+        let opened = assemble(opening.versions, &damage, loaded, now);
         if opened.ring.development != self.development {
             return Err(OpenError::Development {
                 place,
@@ -76,6 +81,27 @@ impl Custody {
             });
         }
         Ok(self.bind_to_machine(self.expect(opened)))
+    }
+
+    fn load(&self) -> Result<(Loaded, Vec<Candidate>, Damage), OpenError> {
+        let place = self.store.describe();
+        let failed = |why| store_error(place.clone(), why);
+        let mut loaded = self.store.load().map_err(failed)?;
+        if loaded.copies.is_empty() {
+            return Err(match loaded.marks.as_slice() {
+                [] => OpenError::NoRing(place),
+                _ => OpenError::RingGone(place),
+            });
+        }
+        let (candidates, damage) = candidates(&mut loaded);
+        Ok((loaded, candidates, damage))
+    }
+
+    /// The newest generation whose clear part is sound.
+    pub(super) fn newest(&self) -> Result<Stored, OpenError> {
+        let (_, candidates, mut damage) = self.load()?;
+        let newest = candidates.into_iter().next();
+        newest.map(|it| it.stored).ok_or_else(|| damage.swap_remove(0).1)
     }
 
     /// Another ring than the configuration names decrypts what it can and reports no key.
@@ -86,49 +112,44 @@ impl Custody {
         opened
     }
 
-    /// Asks the roots in their order, each for the slots of its kind, newest generation first.
-    fn ring_key(&self, place: &str, candidates: &[Candidate]) -> Result<Key32, OpenError> {
-        let mut tried: Vec<(String, RootError)> = Vec::new();
-        for root in &self.roots {
-            // Slots outlive rotations: the same one stands in every generation and is tried once.
-            let mut seen = Vec::new();
-            for candidate in candidates {
-                let header = &candidate.stored.header;
-                let mut slots = header
-                    .slots
-                    .iter()
-                    .filter(|slot| slot.kind == i32::from(root.kind()));
-                let outcome = slots.try_for_each(|slot| {
-                    if seen.contains(&slot) {
-                        return Ok(());
-                    }
-                    seen.push(slot);
-                    let context = slot_context(header.ring_id, &slot.id, slot.kind);
-                    match root.open(&slot.sealed, &context) {
-                        Ok(key) => Err(Ok(key)),
-                        // It is this slot's fault: the next one may be sound.
-                        Err(why @ (RootError::WrongRoot | RootError::Corrupt(_))) => {
-                            note(&mut tried, root.describe(), why);
-                            Ok(())
-                        }
-                        Err(why) => Err(Err(why)),
-                    }
-                });
-                match outcome {
-                    Err(Ok(key)) => return Ok(key),
-                    // The root itself is in trouble: asking it again for an older generation does not help.
-                    Err(Err(why)) => {
-                        note(&mut tried, root.describe(), why);
-                        break;
-                    }
-                    Ok(()) => {}
+    /// Opens what can be opened, newest first. A key at hand is tried before any root; where it is, a root is asked for
+    /// the newest only, since an older generation under another key says nothing new.
+    fn open_all(&self, place: &str, candidates: Vec<Candidate>, held: Option<&Arc<Key32>>) -> Opening {
+        let mut opening = Opening::default();
+        let mut asking = Asking::new(&self.roots);
+        let mut keys: Vec<Arc<Key32>> = held.into_iter().cloned().collect();
+        for candidate in candidates {
+            let known = |it: &Version| it.stored.hash == candidate.stored.hash;
+            if opening.versions.iter().any(known) {
+                continue;
+            }
+            let mut outcome = open_with(&candidate.stored, &keys);
+            if outcome.is_none() && (held.is_none() || opening.versions.is_empty()) {
+                keys.extend(asking.ring_key(&candidate.stored.header));
+                outcome = open_with(&candidate.stored, &keys);
+            }
+            let number = candidate.stored.header.generation;
+            match outcome {
+                Some(Ok((open, key))) => opening.versions.push(candidate.opened(open, key)),
+                Some(Err(why)) => {
+                    let place = candidate.place;
+                    opening.damage.push((number, OpenError::Format { place, why }));
+                }
+                None => {
+                    let why = OpenError::Roots {
+                        place: if opening.versions.is_empty() {
+                            place.to_owned()
+                        } else {
+                            candidate.place
+                        },
+                        tried: asking.tried(),
+                    };
+                    opening.locked.get_or_insert_with(|| why.clone());
+                    opening.damage.push((number, why));
                 }
             }
         }
-        Err(OpenError::Roots {
-            place: place.to_owned(),
-            tried,
-        })
+        opening
     }
 
     /// Three file rings on three nodes would be three rings: on another machine a ring serves and is not changed.
@@ -144,15 +165,8 @@ impl Custody {
             Some(_) => "this file ring was made on another machine",
             None => "this file ring is bound to a machine and this machine's id cannot be read",
         };
-        opened.warnings.push(reason.to_owned());
-        opened.frozen.get_or_insert_with(|| reason.to_owned());
+        opened.freeze(Reason::Machine(reason));
         opened
-    }
-}
-
-fn note(tried: &mut Vec<(String, RootError)>, root: String, why: RootError) {
-    if !tried.iter().any(|known| known.0 == root && known.1 == why) {
-        tried.push((root, why));
     }
 }
 
@@ -163,12 +177,7 @@ pub(super) type Damage = Vec<(u64, OpenError)>;
 fn candidates(loaded: &mut Loaded) -> (Vec<Candidate>, Damage) {
     let (mut candidates, mut damage) = (Vec::new(), Vec::new());
     for copy in loaded.copies.drain(..) {
-        let number = copy
-            .name
-            .split('-')
-            .nth(1)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
+        let number = generation_of(&copy.name);
         let place = copy.place;
         match copy.bytes.map(|bytes| (generation::parse(&bytes), bytes)) {
             Ok((Ok(stored), bytes)) => candidates.push(Candidate {
@@ -186,38 +195,23 @@ fn candidates(loaded: &mut Loaded) -> (Vec<Candidate>, Damage) {
     (candidates, damage)
 }
 
+/// The number in a generation's name; 0 where there is none.
+pub(super) fn generation_of(name: &str) -> u64 {
+    let number = name.split('-').nth(1).and_then(|text| text.parse().ok());
+    number.unwrap_or(0)
+}
+
 fn store_error(place: String, why: StoreError) -> OpenError {
     OpenError::Store { place, why }
 }
 
-fn open_all(candidates: Vec<Candidate>, key: &Key32) -> (Vec<Version>, Damage) {
-    let (mut versions, mut damage) = (Vec::<Version>::new(), Vec::new());
-    for candidate in candidates {
-        if versions
-            .iter()
-            .any(|known| known.stored.hash == candidate.stored.hash)
-        {
-            continue;
-        }
-        match candidate.stored.open(key) {
-            Ok(open) => versions.push(Version {
-                name: candidate.name,
-                bytes: candidate.bytes,
-                stored: candidate.stored,
-                ring: open.ring,
-                writable: open.writable,
-            }),
-            Err(why) => {
-                let number = candidate.stored.header.generation;
-                damage.push((
-                    number,
-                    OpenError::Format {
-                        place: candidate.place,
-                        why,
-                    },
-                ));
-            }
-        }
-    }
-    (versions, damage)
+/// Opens a generation with the first of `keys` that fits; `None` where none does.
+fn open_with(
+    stored: &Stored,
+    keys: &[Arc<Key32>],
+) -> Option<Result<(OpenGeneration, Arc<Key32>), FormatError>> {
+    keys.iter().find_map(|key| match stored.open(key) {
+        Err(FormatError::WrongKey) => None,
+        outcome => Some(outcome.map(|open| (open, Arc::clone(key)))),
+    })
 }

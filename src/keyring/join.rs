@@ -3,6 +3,7 @@
 use super::lifecycle::{self, Refusal};
 use super::names::{KeyId, RingId};
 use super::ring::{Key, KeyState, Ring, UnixTime};
+use crate::crypto::RandomnessError;
 use crate::crypto::secret::Key32;
 
 /// Why two histories cannot be joined. Nothing is decided by guessing.
@@ -23,6 +24,9 @@ pub enum JoinError {
     /// No next key could be made.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// No bytes for a next key.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
 }
 
 /// True when `newer` already says everything that `older` says, so that no join is needed.

@@ -121,6 +121,57 @@ pub fn suspend(ring: &Ring, id: &KeyId, suspended: bool) -> Result<Ring, Refusal
     Ok(after)
 }
 
+/// Goes on where newer generations are lost for good: above generation `used` and above the key that was `reported` last.
+/// That key becomes active where the ring has it, as the next key that it was; where it is lost too, a fresh one does. The
+/// sequence after `reported` is left out: the lost generation had prepared a key of that number.
+pub fn accept(
+    ring: &Ring,
+    used: u64,
+    reported: Option<&KeyId>,
+    fresh: [Key32; 2],
+    now: UnixTime,
+) -> Result<Ring, Refusal> {
+    let mut after = ring.clone();
+    after.generation = ring
+        .generation
+        .max(used)
+        .checked_add(1)
+        .ok_or(Refusal::Exhausted)?;
+    let active = ring.active().ok_or(Refusal::Incomplete)?;
+    let Some(reported) = reported.filter(|id| id.sequence() > active.id.sequence()) else {
+        return Ok(after);
+    };
+    let generation = after.generation;
+    after.proposal = None;
+    for key in after
+        .keys
+        .iter_mut()
+        .filter(|key| key.state != KeyState::Deactivated)
+    {
+        deactivate(key, generation, now);
+    }
+    let skipped = reported.sequence().checked_add(1).ok_or(Refusal::Exhausted)?;
+    let mut sequence = ring.highest_sequence().max(skipped);
+    let mut make = |material| {
+        sequence = sequence.checked_add(1).ok_or(Refusal::Exhausted)?;
+        Ok(new_key(ring.id, sequence, material, generation, now))
+    };
+    let [first, next] = fresh;
+    let there = |key: &&mut Key| key.id == *reported && !key.suspended;
+    let active = match after.keys.iter_mut().find(there) {
+        Some(key) => key,
+        None => {
+            after.keys.push(make(first)?);
+            after.keys.last_mut().ok_or(Refusal::Incomplete)?
+        }
+    };
+    active.state = KeyState::Active;
+    active.deactivated = None;
+    active.activated = active.activated.or(Some(now));
+    after.keys.push(make(next)?);
+    Ok(after)
+}
+
 /// The same content as the next generation: for a change that lies outside the keys.
 pub fn successor(ring: &Ring) -> Result<Ring, Refusal> {
     let mut after = ring.clone();

@@ -234,7 +234,7 @@ impl Reloader {
                 next: next.id.clone(),
                 keys: opened.ring.keys.len(),
                 rotation: rotation.filter(|_| opened.frozen.is_none()),
-                frozen: opened.frozen.clone(),
+                frozen: opened.frozen.as_ref().map(ToString::to_string),
             })
         });
         let warnings = self

@@ -18,6 +18,7 @@ use write::{lock, may_write, prune_place, publish, remove_unfinished, replace};
 use super::{Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
 
 const MARK: &str = "mark";
+const BACKUP: &str = "backup";
 
 /// A directory of generations, and a second one that mirrors it.
 pub struct FileStore {
@@ -83,6 +84,7 @@ impl RingStore for FileStore {
         let mut loaded = Loaded {
             copies: Vec::new(),
             marks: Vec::new(),
+            backup: read_file(&self.dir.join(BACKUP)).ok(),
             stamp: stamp.clone(),
             warnings: Vec::new(),
         };
@@ -129,28 +131,48 @@ impl RingStore for FileStore {
         Ok((name, self.stamp()?))
     }
 
-    fn settle(&self, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError> {
+    fn settle(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mark: &NewMark<'_>,
+        prune: &[String],
+    ) -> Result<(), StoreError> {
         // The mirror first: the place that a rolled-back disk does not roll back.
         for dir in self.mirror.iter().chain(std::iter::once(&self.dir)) {
-            let has = |name: &str, bytes: &[u8]| read_file(&dir.join(name)).as_deref() == Ok(bytes);
-            if has(name, bytes) && has(MARK, mark.bytes) {
-                continue;
-            }
-            check_directory(dir)?;
-            let owner = may_write(dir)?;
-            let _lock = lock(dir, owner)?;
-            if !has(name, bytes) {
-                remove_unfinished(dir);
-                publish(dir, name, bytes, owner, None)?;
-                prune_place(dir)?;
-            }
-            let path = dir.join(MARK);
-            if read_file(&path).map_or(true, |known| (mark.supersedes)(&known)) {
-                replace(dir, &path, mark.bytes, owner)?;
+            settle_place(dir, name, bytes, mark)?;
+            for old in prune {
+                let _ = fs::remove_file(dir.join(old));
             }
         }
         Ok(())
     }
+
+    fn note_backup(&self, record: &[u8]) -> Result<(), StoreError> {
+        let owner = may_write(&self.dir)?;
+        let _lock = lock(&self.dir, owner)?;
+        replace(&self.dir, &self.dir.join(BACKUP), record, owner)
+    }
+}
+
+fn settle_place(dir: &Path, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError> {
+    let has = |name: &str, bytes: &[u8]| read_file(&dir.join(name)).as_deref() == Ok(bytes);
+    if has(name, bytes) && has(MARK, mark.bytes) {
+        return Ok(());
+    }
+    check_directory(dir)?;
+    let owner = may_write(dir)?;
+    let _lock = lock(dir, owner)?;
+    if !has(name, bytes) {
+        remove_unfinished(dir);
+        publish(dir, name, bytes, owner, None)?;
+        prune_place(dir)?;
+    }
+    let path = dir.join(MARK);
+    if read_file(&path).map_or(true, |known| (mark.supersedes)(&known)) {
+        replace(dir, &path, mark.bytes, owner)?;
+    }
+    Ok(())
 }
 
 fn read_place(dir: &Path, stamp: &Stamp, loaded: &mut Loaded) {

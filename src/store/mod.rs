@@ -26,9 +26,19 @@ pub trait RingStore: Send + Sync {
         prune: &[String],
     ) -> Result<(String, Stamp), StoreError>;
 
-    /// Puts a generation that is already durable, and the node's mark, into every further place that is configured.
-    /// Repeating it changes nothing. The generation may be used once this has returned.
-    fn settle(&self, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError>;
+    /// Puts a generation that is already durable, and the node's mark, into every further place that is configured; then
+    /// removes from them what `prune` names, as far as it can. Repeating it changes nothing. The generation may be used
+    /// once this has returned.
+    fn settle(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mark: &NewMark<'_>,
+        prune: &[String],
+    ) -> Result<(), StoreError>;
+
+    /// Keeps the record of the last backup, in place of an earlier one. It may be lost: then a backup seems to be missing.
+    fn note_backup(&self, record: &[u8]) -> Result<(), StoreError>;
 }
 
 /// How many generations a store keeps: three are needed, two more cost nothing.
@@ -63,6 +73,8 @@ pub struct Loaded {
     pub copies: Vec<StoredCopy>,
     /// The mark of each place that has one.
     pub marks: Vec<Vec<u8>>,
+    /// The record of the last backup.
+    pub backup: Option<Vec<u8>>,
     /// What `save` compares.
     pub stamp: Stamp,
     /// What a person should know; nothing that stops us.

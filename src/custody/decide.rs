@@ -1,0 +1,84 @@
+//! What only an operator can decide: that a ring belongs to this machine now, or that what is missing is lost for good.
+
+use std::sync::Arc;
+
+use super::commit::Next;
+use super::frozen::Reason;
+use super::{CommitError, Custody, Opened};
+use crate::crypto::secret::Key32;
+use crate::keyring::ring::{Ring, Tombstone, UnixTime};
+use crate::keyring::{KeyId, lifecycle};
+
+impl Custody {
+    /// Binds the ring to this machine. On the machine that it came from it must not be served any more: the two would
+    /// rotate apart.
+    pub fn adopt(&self, base: &Opened, now: UnixTime) -> Result<Opened, CommitError> {
+        if let Some(reason) = base.frozen.as_ref().filter(|it| !it.is_adoptable()) {
+            return Err(CommitError::Frozen(reason.clone()));
+        }
+        let mut next = base.successor()?;
+        let machine = self.machine_tag(next.id).ok_or(CommitError::NoMachineId)?;
+        next.machine = Some(machine);
+        self.succeed(base, unchanged(base, next), now)
+    }
+
+    /// Whether the ring is bound to this machine.
+    pub fn is_here(&self, opened: &Opened) -> bool {
+        opened.ring.machine.is_some() && opened.ring.machine == self.machine_tag(opened.ring.id)
+    }
+
+    /// Goes on from what is there, above everything that this node has ever used: what is missing is given up.
+    pub fn accept(&self, base: &Opened, now: UnixTime) -> Result<Opened, CommitError> {
+        if let Some(reason) = base.frozen.as_ref().filter(|it| !it.is_acceptable()) {
+            return Err(CommitError::Frozen(reason.clone()));
+        }
+        let fresh = [Key32::generate()?, Key32::generate()?];
+        let reported = base.mark.as_ref().map(|mark| &mark.reported);
+        let mut next = lifecycle::accept(&base.ring, base.used(), reported, fresh, now)?;
+        bury(&mut next, base, now);
+        self.succeed(base, unchanged(base, next), now)
+    }
+}
+
+impl Opened {
+    /// A key that this node has reported and that no copy of the ring has.
+    pub fn lost(&self) -> Option<&KeyId> {
+        let reported = &self.mark.as_ref()?.reported;
+        let destroyed = self.ring.tombstones.iter().any(|tomb| tomb.id == *reported);
+        (self.ring.key(reported).is_none() && !destroyed).then_some(reported)
+    }
+
+    /// The highest generation that was ever seen here, readable or not.
+    fn used(&self) -> u64 {
+        let damaged = |reason: &Reason| match reason {
+            Reason::Damaged { generation, .. } => Some(*generation),
+            _ => None,
+        };
+        let damaged = self
+            .frozen
+            .iter()
+            .flat_map(|frozen| frozen.reasons().filter_map(damaged));
+        let marked = self.mark.iter().map(|mark| mark.generation);
+        damaged.chain(marked).fold(self.head.header.generation, u64::max)
+    }
+}
+
+/// What the mark says is destroyed stays so, also where the generation that did it is lost.
+fn bury(ring: &mut Ring, base: &Opened, now: UnixTime) {
+    for id in base.mark.iter().flat_map(|mark| &mark.destroyed) {
+        if !ring.tombstones.iter().any(|tomb| tomb.id == *id) {
+            let (id, destroyed) = (id.clone(), now);
+            ring.tombstones.push(Tombstone { id, destroyed });
+        }
+    }
+    ring.tombstones.sort_by(|a, b| a.id.cmp(&b.id));
+}
+
+fn unchanged(base: &Opened, ring: Ring) -> Next {
+    Next {
+        ring,
+        slots: base.head.header.slots.clone(),
+        ring_key: Arc::clone(&base.ring_key),
+        prune: base.prunable.clone(),
+    }
+}

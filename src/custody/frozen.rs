@@ -1,0 +1,115 @@
+//! Why a ring is not changed although it serves: each reason, and what lifts it.
+
+use std::fmt;
+
+use crate::keyring::join::JoinError;
+use crate::keyring::{KeyId, NotServing};
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Made on another machine, or on one whose id cannot be read.
+    #[error("{0}")]
+    Machine(&'static str),
+    /// A newer generation than the one that opened cannot be used.
+    #[error("generation {generation} cannot be used: {why}")]
+    Damaged {
+        /// Its number.
+        generation: u64,
+        /// Why.
+        why: String,
+    },
+    /// This node has used a newer generation than any that is there.
+    #[error("this node has used generation {used}, and the newest that can be used is {newest}")]
+    BehindMark {
+        /// What the mark says.
+        used: u64,
+        /// What is there.
+        newest: u64,
+    },
+    /// A key that was in use is in no history.
+    #[error("key {0} was in use and is in no copy of the ring")]
+    Lost(KeyId),
+    /// Two histories that contradict each other.
+    #[error("two histories of the ring cannot be joined: {one} and {other}: {why}")]
+    Unjoinable {
+        /// The newest generation's name.
+        one: String,
+        /// The other's.
+        other: String,
+        /// Why.
+        why: JoinError,
+    },
+    /// A newer version wrote something that this one cannot write back.
+    #[error("a newer kekring wrote this ring; this one serves it and never writes it")]
+    NewerFormat,
+    /// Another ring than the one that it should be.
+    #[error("{0}")]
+    OtherRing(NotServing),
+}
+
+impl Reason {
+    /// True where an operator may decide that what is missing will not come back.
+    fn can_be_accepted(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::BehindMark { .. } | Self::Lost(_)
+        )
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Machine(_) => "if the ring belongs here now, `kekring restore --adopt`",
+            Self::Damaged { .. } | Self::BehindMark { .. } | Self::Lost(_) => {
+                "put the newest generation back, or `kekring restore` a backup that has it; when it is lost for good, `kekring ring accept`"
+            }
+            Self::Unjoinable { .. } => "move the files of one history elsewhere; delete nothing",
+            Self::NewerFormat => "use the kekring version that wrote it, or a later one",
+            Self::OtherRing(_) => {
+                "check ring.id and ring.mirror: ring or mark belong to another ring; delete nothing"
+            }
+        }
+    }
+}
+
+/// At least one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen(Vec<Reason>);
+
+impl Frozen {
+    /// The reasons, in the order in which they were found.
+    pub fn reasons(&self) -> impl Iterator<Item = &Reason> {
+        self.0.iter()
+    }
+
+    /// What lifts the first of them.
+    pub fn remedy(&self) -> &'static str {
+        self.0.first().map_or("", Reason::remedy)
+    }
+
+    /// Whether nothing but the machine stands in the way: `restore --adopt` lifts it.
+    pub fn is_adoptable(&self) -> bool {
+        self.reasons().all(|reason| matches!(reason, Reason::Machine(_)))
+    }
+
+    /// Whether `ring accept` lifts it. The machine is another matter, and stays.
+    pub fn is_acceptable(&self) -> bool {
+        let machine = |reason: &Reason| matches!(reason, Reason::Machine(_));
+        !self.is_adoptable() && self.reasons().all(|it| machine(it) || it.can_be_accepted())
+    }
+
+    /// Adds a reason, or is the first.
+    pub(super) fn add(frozen: &mut Option<Self>, reason: Reason) {
+        let reasons = &mut frozen.get_or_insert_with(|| Self(Vec::new())).0;
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+}
+
+impl fmt::Display for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons: Vec<String> = self.reasons().map(ToString::to_string).collect();
+        f.write_str(&reasons.join("; "))
+    }
+}
