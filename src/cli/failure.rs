@@ -94,9 +94,10 @@ impl From<StoreError> for Failure {
 
 impl From<RootError> for Failure {
     fn from(why: RootError) -> Self {
-        Self::failed(
-            format!("cannot make a ring: {why}"),
-            "check the directory, owner and mode of the file; no ring was made",
+        Self::refused_if(
+            matches!(why, RootError::Denied(_)),
+            format!("cannot make a root: {why}"),
+            "check the directory, owner and mode of the file; nothing was changed",
         )
     }
 }

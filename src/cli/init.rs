@@ -1,6 +1,5 @@
 //! `kekring init`: makes a ring, with a recovery slot, and refuses where anything suggests that one exists.
 
-use std::io::{IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -8,14 +7,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Output, line};
+use super::output::Output;
 use super::place::{Place, custody, file_store};
+use super::recovery::Recovery;
 use crate::config::Config;
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
 use crate::custody::{Custody, Opened};
 use crate::keyring::{RingId, lifecycle};
-use crate::root::{PassphraseRoot, RecoveryCode, RootConfig, RootKey, create_key_file};
+use crate::root::{RootConfig, RootKey, create_key_file};
 use crate::telemetry::now;
 
 /// A ring is made once. `init` also makes a recovery code: keep it away from this machine, it opens the ring when every
@@ -44,19 +44,13 @@ struct Made {
     warnings: Vec<String>,
 }
 
-enum Recovery {
-    None,
-    File(PathBuf),
-    Terminal,
-}
-
 impl Init {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
         let recovery = self.recovery()?;
         refuse_if_one_exists(&config)?;
         let made_roots = make_missing_root_files(&config)?;
-        let result = self.make(&config, &recovery);
+        let result = self.make(&config, recovery.as_ref());
         if result.is_err() {
             // Nothing hangs on them: the next attempt finds the place as this one did.
             for path in made_roots {
@@ -66,39 +60,22 @@ impl Init {
         result
     }
 
-    fn recovery(&self) -> Result<Recovery, Failure> {
-        match &self.recovery_code_file {
-            _ if self.no_recovery => Ok(Recovery::None),
-            Some(path) => Ok(Recovery::File(path.clone())),
-            None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
-                Ok(Recovery::Terminal)
-            }
-            None => Err(Failure::usage(
-                "cannot show a recovery code: this is no terminal",
-                "give --recovery-code-file FILE, or --no-recovery to do without",
-            )),
+    fn recovery(&self) -> Result<Option<Recovery>, Failure> {
+        if self.no_recovery {
+            return Ok(None);
         }
+        let otherwise = "give --recovery-code-file FILE, or --no-recovery to do without";
+        Recovery::to(self.recovery_code_file.as_deref(), otherwise).map(Some)
     }
 
-    fn make(&self, config: &Config, recovery: &Recovery) -> Result<(), Failure> {
-        let (mut further, mut written): (Vec<Box<dyn RootKey>>, Option<&Path>) = (Vec::new(), None);
-        if !matches!(recovery, Recovery::None) {
-            let code = RecoveryCode::generate()?;
-            match recovery {
-                Recovery::File(path) => {
-                    code.write_new(path)?;
-                    written = Some(path);
-                }
-                _ => show_and_confirm(&code)?,
-            }
-            further.push(Box::new(PassphraseRoot::from_code(code)));
-        }
+    fn make(&self, config: &Config, recovery: Option<&Recovery>) -> Result<(), Failure> {
+        let further: Vec<Box<dyn RootKey>> = recovery.map(Recovery::make).transpose()?.into_iter().collect();
         let made = create(config, &further, &custody(config)?);
-        if let (Err(_), Some(path)) = (&made, written) {
-            let _ = std::fs::remove_file(path);
+        if let (Err(_), Some(recovery)) = (&made, recovery) {
+            recovery.forget();
         }
         let opened = made?;
-        self.report(config, &opened, written);
+        self.report(config, &opened, recovery.and_then(Recovery::file));
         Ok(())
     }
 
@@ -187,44 +164,21 @@ fn refuse_if_one_exists(config: &Config) -> Result<(), Failure> {
     ))
 }
 
-/// A file root that does not exist yet is made: 32 random bytes, 0600.
+/// A file root that does not exist yet is made: 32 random bytes, 0600, for the owner of the ring's directory.
 pub(super) fn make_missing_root_files(config: &Config) -> Result<Vec<PathBuf>, Failure> {
     let mut made = Vec::new();
     for root in &config.ring.roots {
         if let RootConfig::File(file) = root
             && matches!(file.path.try_exists(), Ok(false))
         {
-            create_key_file(&file.path)?;
+            make_root_file(config, &file.path)?;
             made.push(file.path.clone());
         }
     }
     Ok(made)
 }
 
-/// Shows the code once, and goes on when it was typed back.
-#[allow(clippy::print_stderr)]
-fn show_and_confirm(code: &RecoveryCode) -> Result<(), Failure> {
-    let text = code.text();
-    eprintln!(
-        "The recovery code of this ring, shown once:\n\n    {}\n",
-        text.as_str()
-    );
-    eprintln!("Write it down, away from this machine. It opens the ring when every other root is lost.");
-    for _ in 0..3 {
-        eprint!("Type it back: ");
-        let _ = std::io::stderr().flush();
-        let mut typed = zeroize::Zeroizing::new(String::new());
-        if std::io::stdin().read_line(&mut typed).unwrap_or(0) == 0 {
-            break;
-        }
-        if RecoveryCode::parse(&typed).is_some_and(|typed| typed.text() == text) {
-            return Ok(());
-        }
-        eprintln!("That is not the code.");
-    }
-    line("");
-    Err(Failure::failed(
-        "cannot make a ring: the recovery code was not typed back",
-        "run `kekring init` again; it makes another code",
-    ))
+/// A new file root, for the owner of the ring's directory.
+pub(super) fn make_root_file(config: &Config, path: &Path) -> Result<(), Failure> {
+    Ok(create_key_file(path, file_store(config).owner())?)
 }

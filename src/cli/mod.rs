@@ -1,5 +1,6 @@
 //! The command line: one verb, one file. Exit codes and the form of errors are decided here.
 
+mod backup;
 mod config;
 mod failure;
 mod init;
@@ -7,6 +8,12 @@ mod keys;
 mod output;
 mod place;
 mod probe;
+mod recovery;
+mod restore;
+mod ring;
+mod root;
+mod root_add;
+mod root_remove;
 mod rotate;
 mod serve;
 mod status;
@@ -46,6 +53,16 @@ enum Verb {
     /// The keys of the ring
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// The roots that open the ring
+    #[command(subcommand)]
+    Root(root::Root),
+    /// Write a sealed copy of the ring, or verify one
+    Backup(backup::BackupVerb),
+    /// Take a backup in: it joins what is there
+    Restore(restore::Restore),
+    /// The ring itself
+    #[command(subcommand)]
+    Ring(ring::RingVerb),
     /// Ask a KMS v2 plugin for its Status, as kube-apiserver does
     Probe(probe::Probe),
     /// kekring's configuration, and kube-apiserver's
@@ -76,6 +93,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Rotate(rotate) => rotate.run(&cli.place),
         Verb::Status(status) => status.run(&cli.place),
         Verb::Keys(keys) => keys.run(&cli.place),
+        Verb::Root(root) => root.run(&cli.place),
+        Verb::Backup(backup) => backup.run(&cli.place),
+        Verb::Restore(restore) => restore.run(&cli.place),
+        Verb::Ring(ring) => ring.run(&cli.place),
         Verb::Probe(probe) => probe.run(&cli.place),
         Verb::Config(config) => config.run(&cli.place),
     }

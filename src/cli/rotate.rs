@@ -92,11 +92,7 @@ impl Rotate {
             return propose(custody, &opened, Activate::Manual);
         }
         if self.fresh {
-            // What is in flight comes first: its key is not fresh.
-            if opened.ring.proposal.is_some() {
-                opened = activate(custody, &opened)?;
-            }
-            opened = propose(custody, &opened, Activate::Auto)?;
+            return rotate_fresh(custody, opened);
         }
         activate(custody, &opened)
     }
@@ -119,6 +115,16 @@ impl Rotate {
             )
         });
     }
+}
+
+/// Skips the prepared key: what was prepared may be known too.
+pub(super) fn rotate_fresh(custody: &Custody, mut opened: Opened) -> Result<Opened, Failure> {
+    // What is in flight comes first: its key is not fresh.
+    if opened.ring.proposal.is_some() {
+        opened = activate(custody, &opened)?;
+    }
+    opened = propose(custody, &opened, Activate::Auto)?;
+    activate(custody, &opened)
 }
 
 fn activate(custody: &Custody, opened: &Opened) -> Result<Opened, Failure> {

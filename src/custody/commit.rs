@@ -52,11 +52,16 @@ impl Custody {
             slots: next.slots,
         };
         let written = self.write(header, next.ring, &next.ring_key, &base.stamp, &next.prune)?;
-        let opened = Opened {
+        let mut opened = Opened {
             mark: self.next_mark(base.mark.as_ref(), &written, now),
-            backup: base.backup.clone(),
+            // Under another ring key its record counts no more.
+            backup: base
+                .backup
+                .clone()
+                .filter(|_| Arc::ptr_eq(&base.ring_key, &next.ring_key)),
             ..written
         };
+        opened.warnings.extend(opened.backup_warning());
         self.settle_and_prune(&opened, opened.mark.as_ref(), &next.prune)?;
         Ok(opened)
     }
@@ -191,12 +196,18 @@ fn verify(bytes: &[u8], ring: &Ring, ring_key: &Key32) -> Result<(), String> {
     if names(&again.ring) != names(ring) {
         return Err("it does not hold the keys that were written".into());
     }
-    for (read, written) in again.ring.keys.iter().zip(&ring.keys) {
+    test_keys(ring, &again.ring)
+}
+
+/// What each key of one ring seals, the same key of the other must open.
+pub fn test_keys(written: &Ring, read: &Ring) -> Result<(), String> {
+    let ring_id = written.id;
+    for (written, read) in written.keys.iter().zip(&read.keys) {
         let probe = written.id.fingerprint();
-        let opened = wrapped_seed::wrap(ring.id, &written.id, &written.material, probe)
+        let opened = wrapped_seed::wrap(ring_id, &written.id, &written.material, probe)
             .map_err(|why| why.to_string())
             .and_then(|sealed| {
-                wrapped_seed::unwrap(ring.id, &read.id, &read.material, &sealed)
+                wrapped_seed::unwrap(ring_id, &read.id, &read.material, &sealed)
                     .map_err(|why| why.to_string())
             })?;
         if opened.expose() != probe {

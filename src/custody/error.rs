@@ -158,7 +158,7 @@ impl CommitError {
             Self::Root { .. } => "mend the root and run the command again; nothing was written".into(),
             Self::Refused(_) => "see `kekring status`".into(),
             Self::Slots(_) => {
-                "`kekring root list` shows the slots, `kekring root verify` what opens them".into()
+                "`kekring root verify` shows what opens each; `--open-with -` asks for a recovery code".into()
             }
             Self::NoMachineId => "name the file that has it in node.machineIdFile".into(),
             Self::Randomness(_) | Self::Seal(_) => "the kernel must offer getrandom(2)".into(),

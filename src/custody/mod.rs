@@ -3,6 +3,7 @@
 //! `open` never writes. `commit` makes a generation durable, proves it, then writes the mirror and the mark; only then
 //! may the caller use it.
 
+mod backup;
 mod commit;
 mod decide;
 mod error;
@@ -12,6 +13,7 @@ mod open;
 mod slots;
 mod unlock;
 
+pub use commit::test_keys;
 pub use error::{CommitError, OpenError};
 pub use frozen::{Frozen, Reason};
 pub use slots::opens;
@@ -21,7 +23,8 @@ use std::sync::Arc;
 use crate::crypto::kdf::{self, Context};
 use crate::crypto::secret::Key32;
 use crate::format::backup::BackupRecord;
-use crate::format::generation::{Hash, Header};
+use crate::format::generation::Hash;
+pub use crate::format::generation::{Header, Slot};
 use crate::format::mark::Mark;
 use crate::keyring::lifecycle::Refusal;
 use crate::keyring::ring::Ring;

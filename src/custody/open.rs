@@ -10,7 +10,7 @@ use crate::crypto::secret::Key32;
 use crate::format::FormatError;
 use crate::format::generation::{self, OpenGeneration, Stored};
 use crate::keyring::ring::{Ring, UnixTime};
-use crate::store::{Loaded, StoreError};
+use crate::store::{Loaded, RingStore, StoreError};
 
 /// A copy whose clear part is sound.
 struct Candidate {
@@ -57,8 +57,18 @@ pub(super) struct Version {
 impl Custody {
     /// Opens the ring. `held` is the ring key of an earlier opening: while it fits, no root is asked.
     pub fn open(&self, held: Option<&Arc<Key32>>, now: UnixTime) -> Result<Opened, OpenError> {
-        let place = self.store.describe();
-        let (loaded, candidates, mut damage) = self.load()?;
+        self.open_in(self.store.as_ref(), held, now)
+    }
+
+    /// The same for another store of the ring.
+    pub(super) fn open_in(
+        &self,
+        store: &dyn RingStore,
+        held: Option<&Arc<Key32>>,
+        now: UnixTime,
+    ) -> Result<Opened, OpenError> {
+        let place = store.describe();
+        let (loaded, candidates, mut damage) = load(store)?;
         let Some(newest) = candidates.first() else {
             return Err(damage.swap_remove(0).1);
         };
@@ -73,7 +83,8 @@ impl Custody {
         if opening.versions.is_empty() {
             return Err(opening.locked.unwrap_or_else(|| damage.swap_remove(0).1));
         }
-        let opened = assemble(opening.versions, &damage, loaded, now);
+        let mut opened = assemble(opening.versions, &damage, loaded, now);
+        opened.warnings.extend(opened.backup_warning());
         if opened.ring.development != self.development {
             return Err(OpenError::Development {
                 place,
@@ -83,23 +94,9 @@ impl Custody {
         Ok(self.bind_to_machine(self.expect(opened)))
     }
 
-    fn load(&self) -> Result<(Loaded, Vec<Candidate>, Damage), OpenError> {
-        let place = self.store.describe();
-        let failed = |why| store_error(place.clone(), why);
-        let mut loaded = self.store.load().map_err(failed)?;
-        if loaded.copies.is_empty() {
-            return Err(match loaded.marks.as_slice() {
-                [] => OpenError::NoRing(place),
-                _ => OpenError::RingGone(place),
-            });
-        }
-        let (candidates, damage) = candidates(&mut loaded);
-        Ok((loaded, candidates, damage))
-    }
-
     /// The newest generation whose clear part is sound.
     pub(super) fn newest(&self) -> Result<Stored, OpenError> {
-        let (_, candidates, mut damage) = self.load()?;
+        let (_, candidates, mut damage) = load(self.store.as_ref())?;
         let newest = candidates.into_iter().next();
         newest.map(|it| it.stored).ok_or_else(|| damage.swap_remove(0).1)
     }
@@ -172,6 +169,20 @@ impl Custody {
 
 /// Generations that cannot be used, and why.
 pub(super) type Damage = Vec<(u64, OpenError)>;
+
+fn load(store: &dyn RingStore) -> Result<(Loaded, Vec<Candidate>, Damage), OpenError> {
+    let place = store.describe();
+    let failed = |why| store_error(place.clone(), why);
+    let mut loaded = store.load().map_err(failed)?;
+    if loaded.copies.is_empty() {
+        return Err(match loaded.marks.as_slice() {
+            [] => OpenError::NoRing(place),
+            _ => OpenError::RingGone(place),
+        });
+    }
+    let (candidates, damage) = candidates(&mut loaded);
+    Ok((loaded, candidates, damage))
+}
 
 /// Splits what was loaded into copies with a sound clear part and the errors of the rest.
 fn candidates(loaded: &mut Loaded) -> (Vec<Candidate>, Damage) {

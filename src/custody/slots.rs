@@ -63,7 +63,8 @@ impl Custody {
         let (mut slots, mut without) = (Vec::new(), Vec::new());
         for slot in header.slots.iter().filter(|slot| !gone.contains(&slot.id)) {
             match roots.iter().find(|root| opens(**root, header, slot).is_ok()) {
-                Some(root) => slots.push(new_slot(*root, base.ring.id, &ring_key)?),
+                // The same slot to people: its id and its name stay.
+                Some(root) => slots.push(sealed_slot(*root, base.ring.id, &ring_key, slot.id, &slot.name)?),
                 None => without.push(slot.name.clone()),
             }
         }
@@ -106,9 +107,20 @@ pub fn opens(root: &dyn RootKey, header: &Header, slot: &Slot) -> Result<Key32, 
     root.open(&slot.sealed, &context)
 }
 
-/// Seals the ring key with a root, and opens it again.
+/// A slot for a root that has none.
 pub(super) fn new_slot(root: &dyn RootKey, ring: RingId, ring_key: &Key32) -> Result<Slot, CommitError> {
-    let (id, kind) = (random()?, i32::from(root.kind()));
+    sealed_slot(root, ring, ring_key, random()?, &slot_name(&root.describe()))
+}
+
+/// Seals the ring key with a root, and opens it again.
+fn sealed_slot(
+    root: &dyn RootKey,
+    ring: RingId,
+    ring_key: &Key32,
+    id: [u8; 16],
+    name: &str,
+) -> Result<Slot, CommitError> {
+    let kind = i32::from(root.kind());
     let failed = |why| CommitError::Root {
         root: root.describe(),
         why,
@@ -121,10 +133,11 @@ pub(super) fn new_slot(root: &dyn RootKey, ring: RingId, ring_key: &Key32) -> Re
             "it opened other bytes than it sealed".into(),
         )));
     }
+    let name = name.to_owned();
     Ok(Slot {
         id,
         kind,
-        name: slot_name(&root.describe()),
+        name,
         sealed,
     })
 }

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::file::{MAX_FILE, open_sealed, read_secret_of, root_key, seal_under};
-use super::{RootError, RootKey};
+use super::{CredentialConfig, RootError, RootKey};
 use crate::crypto::kdf::Context;
 use crate::crypto::secret::Key32;
 use crate::format;
@@ -23,26 +22,6 @@ use crate::proto::ring as wire;
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// How long `systemd-creds` may take: a TPM that is busy takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Which credential.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct CredentialConfig {
-    /// Its name, as in the unit's `LoadCredentialEncrypted=NAME:…`.
-    pub name: String,
-    /// Absolute path of the encrypted file, for verbs outside the unit; none when empty.
-    #[serde(default)]
-    pub encrypted_file: PathBuf,
-}
-
-impl CredentialConfig {
-    /// Whether systemd would take the name: a file name of letters, digits and a few signs.
-    pub fn has_plain_name(&self) -> bool {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        let length = (1..=255).contains(&self.name.len());
-        length && self.name.chars().all(plain) && self.name != "." && self.name != ".."
-    }
-}
 
 /// A systemd credential as a root.
 pub struct CredentialRoot {

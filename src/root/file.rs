@@ -81,17 +81,21 @@ pub(super) fn seal_under(root: &Key32, key: &Key32, context: &Context) -> Result
     Ok(wire::Sealed::from(sealed).encode_to_vec())
 }
 
-/// Makes a root key file: new, 0600, durable. An existing file is never touched.
-pub fn create_key_file(path: &Path) -> Result<(), RootError> {
+/// Makes a root key file: new, 0600, durable, for the user and group of `owner` where that is given. An existing file is
+/// never touched.
+pub fn create_key_file(path: &Path, owner: Option<(u32, u32)>) -> Result<(), RootError> {
     let key = Key32::generate().map_err(|why| RootError::Unavailable(why.to_string()))?;
-    write_new(path, key.expose())
+    write_new(path, key.expose(), owner)
 }
 
 /// Makes a new 0600 file that is whole from the moment it has its name, and durable, its name included.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), RootError> {
+pub(super) fn write_new(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> Result<(), RootError> {
     let failed = |why: std::io::Error| match why.kind() {
         ErrorKind::AlreadyExists => {
             RootError::Config(format!("{} exists already and is left as it is", path.display()))
+        }
+        ErrorKind::PermissionDenied => {
+            RootError::Denied(format!("cannot create {} for its owner: {why}", path.display()))
         }
         _ => RootError::Unavailable(format!("cannot create {}: {why}", path.display())),
     };
@@ -102,6 +106,9 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), RootError> {
     let write = || {
         let mut file = tempfile::Builder::new().prefix(".kekring-").tempfile_in(dir)?;
         file.write_all(bytes)?;
+        if let Some((uid, gid)) = owner.filter(|(uid, _)| rustix::process::geteuid().as_raw() != *uid) {
+            std::os::unix::fs::fchown(file.as_file(), Some(uid), Some(gid))?;
+        }
         file.as_file().sync_all()?;
         file.persist_noclobber(path).map_err(|failed| failed.error)?;
         File::open(dir)?.sync_all().inspect_err(|_| {

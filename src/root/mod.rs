@@ -4,7 +4,7 @@ mod credential;
 mod file;
 mod passphrase;
 
-pub use credential::{CredentialConfig, CredentialRoot};
+pub use credential::CredentialRoot;
 pub use file::{FileRoot, create_key_file};
 pub use passphrase::{PassphraseRoot, RecoveryCode};
 
@@ -85,6 +85,26 @@ pub struct PathConfig {
     pub path: PathBuf,
 }
 
+/// Which credential.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CredentialConfig {
+    /// Its name, as in the unit's `LoadCredentialEncrypted=NAME:…`.
+    pub name: String,
+    /// Absolute path of the encrypted file, for verbs outside the unit; none when empty.
+    #[serde(default)]
+    pub encrypted_file: PathBuf,
+}
+
+impl CredentialConfig {
+    /// Whether systemd would take the name: a file name of letters, digits and a few signs.
+    pub fn has_plain_name(&self) -> bool {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        let length = (1..=255).contains(&self.name.len());
+        length && self.name.chars().all(plain) && self.name != "." && self.name != ".."
+    }
+}
+
 impl RootConfig {
     /// The root that this entry describes. Nothing is read yet.
     pub fn build(&self) -> Box<dyn RootKey> {
@@ -93,5 +113,15 @@ impl RootConfig {
             Self::Passphrase(config) => Box::new(PassphraseRoot::from_file(config.path.clone())),
             Self::Credential(config) => Box::new(CredentialRoot::new(config.clone())),
         }
+    }
+}
+
+/// The kind of a slot as `ring.roots` names it; one that this version does not know by its number.
+pub fn kind_name(kind: i32) -> String {
+    match SlotKind::try_from(kind) {
+        Ok(SlotKind::File) => "file".to_owned(),
+        Ok(SlotKind::Passphrase) => "passphrase".to_owned(),
+        Ok(SlotKind::Credential) => "credential".to_owned(),
+        Ok(SlotKind::Unspecified) | Err(_) => format!("kind {kind}"),
     }
 }

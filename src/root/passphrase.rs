@@ -227,7 +227,7 @@ impl RecoveryCode {
     pub fn write_new(&self, path: &std::path::Path) -> Result<(), RootError> {
         let mut line = self.text();
         line.push('\n');
-        write_new(path, line.as_bytes())
+        write_new(path, line.as_bytes(), None)
     }
 }
 

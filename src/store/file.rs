@@ -12,7 +12,9 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use inspect::{check_directory, file_name, names, parse_name, read_file, unavailable};
+pub(super) use inspect::file_name;
+use inspect::{check_directory, names, parse_name, read_file, unavailable};
+pub(super) use write::publish_anywhere;
 use write::{lock, may_write, prune_place, publish, remove_unfinished, replace};
 
 use super::{Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
@@ -67,6 +69,11 @@ impl FileStore {
             }
         }
         Ok(traces)
+    }
+
+    /// User and group of the directory, where it exists: what root writes is theirs.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        may_write(&self.dir).ok()
     }
 
     fn places(&self) -> impl Iterator<Item = &PathBuf> {

@@ -1,7 +1,9 @@
 //! Stores: where generations lie. A store sees opaque bytes, never a key, a root or the network side.
 
+mod backup;
 mod file;
 
+pub use backup::{Backup, WithBackup, destination, generation_name};
 pub use file::FileStore;
 
 /// Where generations and the mark are kept. May block on I/O; never called on the serving thread.
@@ -68,6 +70,7 @@ pub struct NewMark<'a> {
 }
 
 /// The content of a store.
+#[derive(Default)]
 pub struct Loaded {
     /// Newest first.
     pub copies: Vec<StoredCopy>,

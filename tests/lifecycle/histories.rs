@@ -23,7 +23,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        create_key_file(&dir.path().join("root.key")).unwrap();
+        create_key_file(&dir.path().join("root.key"), None).unwrap();
         Self { dir }
     }
 

@@ -36,7 +36,7 @@ impl Bench {
             scratch: scratch(),
             mirrored,
         };
-        create_key_file(&bench.path("root.key")).unwrap();
+        create_key_file(&bench.path("root.key"), None).unwrap();
         bench.store().create_directories().unwrap();
         let id = RingId(random().unwrap());
         let ring = lifecycle::create(id, key(), key(), NOW);

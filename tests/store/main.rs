@@ -11,9 +11,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accept;
+mod backup;
 mod bench;
 mod concurrency;
 mod damage;
 mod fork;
 mod mark;
 mod roots;
+mod slots;

@@ -117,7 +117,7 @@ impl Decoders {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
-        kekring::root::create_key_file(&path).unwrap();
+        kekring::root::create_key_file(&path, None).unwrap();
         Self {
             seed: case("wrapped-seed.json", "32 bytes"),
             ring_key: case("generation.json", "generation 2").key("ring_key"),

@@ -11,7 +11,7 @@ use crate::format::generation::MAX_LEN;
 use crate::store::{Stamp, StoreError};
 
 /// `gen-<N>-<first 8 hexadecimal digits of the hash>.ring`.
-pub(super) fn file_name(generation: u64, hash: &[u8; 32]) -> String {
+pub(in crate::store) fn file_name(generation: u64, hash: &[u8; 32]) -> String {
     let digits = data_encoding::HEXLOWER.encode(hash.get(..4).unwrap_or_default());
     format!("gen-{generation}-{digits}.ring")
 }

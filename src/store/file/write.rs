@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 use super::inspect::{names, parse_name, unavailable};
+use crate::format::generation;
 use crate::store::{KEPT, StoreError, Verify};
 
 /// How long a writer waits for another one.
@@ -97,10 +98,10 @@ pub(super) fn publish(
     }
     match fs::hard_link(unfinished.path(), &target) {
         Ok(()) => {}
-        Err(why) if why.kind() == ErrorKind::AlreadyExists && verify.is_some() => {
+        Err(why) if why.kind() == ErrorKind::AlreadyExists && verify.is_some() && is_sound(&target) => {
             return Err(StoreError::Conflict(dir.display().to_string()));
         }
-        // A damaged copy in the mirror is replaced by the good one.
+        // A damaged copy is replaced by the good one: the name holds the hash.
         Err(why) if why.kind() == ErrorKind::AlreadyExists => {
             fs::rename(unfinished.path(), &target).map_err(|why| failed("cannot write", &why))?;
         }
@@ -112,6 +113,37 @@ pub(super) fn publish(
         return Err(failed("cannot make durable", &why));
     }
     Ok(())
+}
+
+fn is_sound(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| generation::parse(&bytes).is_ok())
+}
+
+/// A new file outside the ring's directories, by the same steps. An existing one is never touched.
+pub(in crate::store) fn publish_anywhere(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let (Some(name), Some(dir)) = (path.file_name().and_then(|name| name.to_str()), path.parent()) else {
+        return Err(StoreError::Unavailable(format!(
+            "{} names no file",
+            path.display()
+        )));
+    };
+    let exists = || StoreError::Denied(format!("{} exists already and is left as it is", path.display()));
+    if path.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    let dir = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    let ourselves = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    publish(dir, name, bytes, ourselves, Some(&|_| Ok(()))).map_err(|why| match why {
+        StoreError::Conflict(_) => exists(),
+        why => why,
+    })
 }
 
 fn write_unfinished(dir: &Path, bytes: &[u8], owner: Owner) -> io::Result<tempfile::NamedTempFile> {

@@ -1,0 +1,135 @@
+//! `kekring restore`: a backup, in. It joins what is there and never overwrites it; `--adopt` binds the ring to this machine.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::place::{Place, custody, file_store};
+use super::recovery::OpenWith;
+use crate::config::Config;
+use crate::custody::{Custody, Opened};
+use crate::keyring::KeyId;
+use crate::keyring::join::covers;
+use crate::store::Backup;
+use crate::telemetry::now;
+
+/// On a fresh machine the backup becomes the ring. Where a ring is, the two are joined: every key of both, and nothing is
+/// overwritten. A ring of another machine serves and does not rotate, until `--adopt` binds it to this one; the other
+/// machine must not serve it any more.
+#[derive(Args)]
+pub(super) struct Restore {
+    /// The backup; with `--adopt` it may be left away
+    #[arg(required_unless_present = "adopt")]
+    file: Option<PathBuf>,
+    /// Bind the ring to this machine: it rotates here from now on
+    #[arg(long)]
+    adopt: bool,
+    #[command(flatten)]
+    open_with: OpenWith,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Restored {
+    ring: String,
+    generation: u64,
+    /// Keys that were not here before.
+    gained: Vec<String>,
+    keys: usize,
+    adopted: bool,
+    warnings: Vec<String>,
+    message: String,
+}
+
+impl Restore {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let mut custody = custody(&config)?;
+        custody.roots.extend(self.open_with.root()?);
+        let mut gained = Vec::new();
+        let mut message = "nothing was restored".to_owned();
+        if let Some(file) = &self.file {
+            (gained, message) = put(&config, &custody, file)?;
+        }
+        let mut opened = custody.open(None, now())?;
+        if opened.joined && opened.frozen.is_none() {
+            let ring = opened.ring.clone();
+            opened = custody.commit(&opened, ring, now())?;
+        }
+        let adopted = self.adopt && !custody.is_here(&opened);
+        if adopted {
+            opened = custody.adopt(&opened, now())?;
+            message += "; the ring belongs to this machine now, and must not be served on the other any more";
+        } else if opened.frozen.is_none() && opened.refusing.is_none() {
+            let mark = custody.next_mark(opened.mark.as_ref(), &opened, now());
+            custody.settle(&opened, mark.as_ref())?;
+        }
+        self.report(&opened, &gained, adopted, message);
+        Ok(())
+    }
+
+    fn report(&self, opened: &Opened, gained: &[KeyId], adopted: bool, message: String) {
+        let mut warnings = opened.warnings.clone();
+        warnings.extend(opened.refusing.as_ref().map(ToString::to_string));
+        let restored = Restored {
+            ring: opened.ring.id.to_string(),
+            generation: opened.ring.generation,
+            gained: gained.iter().map(ToString::to_string).collect(),
+            keys: opened.ring.keys.len(),
+            adopted,
+            warnings,
+            message,
+        };
+        self.output.print(&restored, |it| {
+            let mut text = format!(
+                "{}\nring {}, generation {}, {} keys",
+                it.message, it.ring, it.generation, it.keys
+            );
+            for id in &it.gained {
+                text += &format!("\nnew here: {id}");
+            }
+            for warning in &it.warnings {
+                text += &format!("\nwarning: {warning}");
+            }
+            if let Some(frozen) = &opened.frozen {
+                text += &format!("\nIt serves, and is not changed: {}", frozen.remedy());
+            }
+            text
+        });
+    }
+}
+
+/// Puts the backup among the generations, where it says anything new; the keys that it brings.
+fn put(config: &Config, custody: &Custody, file: &Path) -> Result<(Vec<KeyId>, String), Failure> {
+    let backup = Backup::read(file)?;
+    let shown = file.display();
+    // By itself first: what does not open is not put anywhere.
+    let copy = custody.open_backup(&backup, None, now())?;
+    let here = custody.open(None, now()).ok();
+    if here.as_ref().is_some_and(|here| says_it_all(here, &copy)) {
+        return Ok((Vec::new(), format!("the ring has everything that {shown} has")));
+    }
+    // The two together, before anything is written: two rings stay two.
+    let both = custody.open_with_backup(&backup, now())?;
+    file_store(config).create_directories()?;
+    custody.put_backup(&backup, &both)?;
+    let new = |id: &KeyId| here.as_ref().is_none_or(|here| here.ring.key(id).is_none());
+    let gained = copy
+        .ring
+        .keys
+        .iter()
+        .map(|key| &key.id)
+        .filter(|id| new(id))
+        .cloned();
+    let message = format!("restored generation {} from {shown}", copy.ring.generation);
+    Ok((gained.collect(), message))
+}
+
+fn says_it_all(here: &Opened, copy: &Opened) -> bool {
+    here.head.header.generation >= copy.head.header.generation && covers(&here.ring, &copy.ring)
+}

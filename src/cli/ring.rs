@@ -1,0 +1,146 @@
+//! `kekring ring accept`: an operator decides that what is missing will not come back.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::place::{Place, custody};
+use super::wait::{none_waits, wait_for_server};
+use crate::config::duration;
+use crate::custody::{Frozen, Opened};
+use crate::keyring::ring::Key;
+use crate::telemetry::now;
+
+#[derive(Subcommand)]
+pub(super) enum RingVerb {
+    /// Go on from what is there, when a newer generation of the ring is lost for good
+    Accept(Accept),
+}
+
+/// A ring is frozen when this node has used a newer generation than any that can be read. First put that generation back:
+/// from the mirror, or from a backup by `kekring restore`. Only when it is lost for good, accept: the ring goes on above
+/// everything that was ever used here. A key that is in no copy is lost, with what it encrypted.
+///
+/// Without GENERATION this shows what would be accepted.
+#[derive(Args)]
+pub(super) struct Accept {
+    /// The name of the generation to go on from, as this verb shows it
+    generation: Option<String>,
+    /// How long to wait for the running server
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
+    timeout: Duration,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What would be accepted, or was.
+#[derive(Serialize)]
+struct Decision {
+    /// The generation that the ring goes on from.
+    from: String,
+    reasons: Vec<String>,
+    /// The key that was in use and is in no copy.
+    lost: Option<String>,
+    accepted: bool,
+    generation: u64,
+    active: String,
+    waiting: Vec<String>,
+}
+
+impl RingVerb {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let Self::Accept(accept) = self;
+        accept.run(place)
+    }
+}
+
+impl Accept {
+    fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let custody = custody(&config)?;
+        let opened = custody.open(None, now())?;
+        let Some(frozen) = &opened.frozen else {
+            return Err(Failure::refused(
+                "there is nothing to accept: the ring is not frozen",
+                "see `kekring status`",
+            ));
+        };
+        if !frozen.is_acceptable() {
+            return Err(Failure::refused(
+                format!("cannot accept the ring as it is: {frozen}"),
+                frozen.remedy(),
+            ));
+        }
+        let mut decision = decision(&opened, frozen);
+        if self.generation.as_ref() != Some(&decision.from) {
+            self.output.print(&decision, text);
+            return Err(self.undecided(&decision));
+        }
+        let after = custody.accept(&opened, now())?;
+        decision.accepted = true;
+        decision.generation = after.ring.generation;
+        decision.active = active(&after);
+        decision.waiting = wait_for_server(&config, after.ring.generation, self.timeout);
+        self.output.print(&decision, text);
+        none_waits(&decision.waiting)
+    }
+
+    fn undecided(&self, decision: &Decision) -> Failure {
+        let hint = format!(
+            "`kekring ring accept {}` decides so; it cannot be undone",
+            decision.from
+        );
+        match &self.generation {
+            None => Failure::refused("nothing was accepted", hint),
+            Some(other) => Failure::refused(
+                format!("nothing was accepted: {other} is not the generation to go on from"),
+                hint,
+            ),
+        }
+    }
+}
+
+fn decision(opened: &Opened, frozen: &Frozen) -> Decision {
+    Decision {
+        from: opened.head.name.trim_end_matches(".ring").to_owned(),
+        reasons: frozen.reasons().map(ToString::to_string).collect(),
+        lost: opened.lost().map(ToString::to_string),
+        accepted: false,
+        generation: opened.ring.generation,
+        active: active(opened),
+        waiting: Vec::new(),
+    }
+}
+
+fn active(opened: &Opened) -> String {
+    opened
+        .ring
+        .active()
+        .map(|key: &Key| key.id.to_string())
+        .unwrap_or_default()
+}
+
+fn text(it: &Decision) -> String {
+    let mut text = String::new();
+    for reason in &it.reasons {
+        text += &format!("frozen: {reason}\n");
+    }
+    match &it.lost {
+        Some(id) => {
+            text +=
+                &format!("lost: key {id} was in use and is in no copy; what it encrypted cannot be read\n");
+        }
+        None => text += "lost: no key that was in use\n",
+    }
+    text += &match it.accepted {
+        true => format!(
+            "accepted: the ring goes on from {} as generation {}, active key {}",
+            it.from, it.generation, it.active
+        ),
+        false => format!("the ring would go on from {}", it.from),
+    };
+    text
+}

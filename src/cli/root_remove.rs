@@ -1,0 +1,168 @@
+//! `kekring root remove`: a root opens the ring no more. The ring key is replaced, and what cannot be reached is named.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::place::{Place, custody};
+use super::recovery::OpenWith;
+use super::root::{Row, id, row, rows};
+use super::rotate::rotate_fresh;
+use super::wait::{none_waits, wait_for_server};
+use crate::config::duration;
+use crate::custody::{Custody, Opened, Slot, opens};
+use crate::root::RootKey;
+use crate::telemetry::now;
+
+/// The ring key is replaced, so every root that stays must be at hand to take the new one: the configured roots, and the
+/// recovery code by `--open-with`. Older generations are taken out of the store and its mirror. Backups and snapshots
+/// stay what they are: the removed root opens them, and the keys in them.
+#[derive(Args)]
+pub(super) struct Remove {
+    /// The slots, each by its id in full, as `root list` shows it
+    #[arg(required = true, value_name = "SLOT")]
+    slots: Vec<String>,
+    /// The root is compromised: also replace the active key by a fresh one, since it could read the old ones
+    #[arg(long)]
+    rotate: bool,
+    /// How long to wait for the running server
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
+    timeout: Duration,
+    #[command(flatten)]
+    open_with: OpenWith,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Removed {
+    removed: Vec<Row>,
+    slots: Vec<Row>,
+    generation: u64,
+    /// Older generations that could not be taken out of the store.
+    left: Vec<String>,
+    /// What the removed roots still open.
+    unreachable: Vec<String>,
+    warnings: Vec<String>,
+    waiting: Vec<String>,
+}
+
+impl Remove {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let mut custody = custody(&config)?;
+        let configured = custody.roots.len();
+        custody.roots.extend(self.open_with.root()?);
+        let opened = custody.open(None, now())?;
+        let gone = self.named(&opened.head.header.slots)?;
+        let warnings = still_configured(&custody, configured, &opened, &gone);
+        let unreachable = unreachable(&opened);
+        let ids: Vec<[u8; 16]> = gone.iter().map(|slot| slot.id).collect();
+        let roots: Vec<&dyn RootKey> = custody.roots.iter().map(AsRef::as_ref).collect();
+        let (mut opened, left) = custody.remove_slots(&opened, &ids, &roots, now())?;
+        if self.rotate {
+            opened = rotate_fresh(&custody, opened)?;
+        }
+        let removed = Removed {
+            removed: gone.iter().map(row).collect(),
+            slots: rows(&opened.head.header.slots),
+            generation: opened.ring.generation,
+            left,
+            unreachable,
+            warnings,
+            waiting: wait_for_server(&config, opened.ring.generation, self.timeout),
+        };
+        self.output.print(&removed, |removed| self.text(removed));
+        if !removed.left.is_empty() {
+            return Err(Failure::failed(
+                format!(
+                    "the slot is removed, and older generations, which it may open, are still there: {}",
+                    removed.left.join(", ")
+                ),
+                "mend the directory and delete these files",
+            ));
+        }
+        none_waits(&removed.waiting)
+    }
+
+    fn named(&self, slots: &[Slot]) -> Result<Vec<Slot>, Failure> {
+        let find = |wanted: &String| {
+            slots
+                .iter()
+                .find(|slot| id(slot) == *wanted)
+                .cloned()
+                .ok_or_else(|| {
+                    Failure::usage(
+                        format!("cannot remove slot {wanted:?}: the ring has no such slot"),
+                        "give the whole id, as `kekring root list` shows it",
+                    )
+                })
+        };
+        self.slots.iter().map(find).collect()
+    }
+
+    fn text(&self, it: &Removed) -> String {
+        let mut text = String::new();
+        for slot in &it.removed {
+            text += &format!("removed slot {}, {}\n", slot.id, slot.name);
+        }
+        text += &format!(
+            "the ring key is a new one; generation {}, slots:\n",
+            it.generation
+        );
+        for slot in &it.slots {
+            text += &format!("  {}  {}\n", slot.id, slot.name);
+        }
+        text += "\nWhat the removed root still opens, because it is out of reach here:\n";
+        for what in &it.unreachable {
+            text += &format!("  - {what}\n");
+        }
+        for warning in &it.warnings {
+            text += &format!("warning: {warning}\n");
+        }
+        text += "\nNext: `kekring backup`, and destroy the older ones.";
+        if !self.rotate {
+            text += " If the root was compromised: `kekring rotate --fresh`, and rewrite every Secret.";
+        }
+        text
+    }
+}
+
+/// A removed root in the configuration is asked at every start, in vain.
+fn still_configured(custody: &Custody, configured: usize, opened: &Opened, gone: &[Slot]) -> Vec<String> {
+    let header = &opened.head.header;
+    let opens_one = |root: &dyn RootKey| gone.iter().any(|slot| opens(root, header, slot).is_ok());
+    let roots = custody.roots.iter().take(configured).map(AsRef::as_ref);
+    let named = roots.filter(|root| opens_one(*root)).map(RootKey::describe);
+    named
+        .map(|root| format!("take the {root} out of ring.roots"))
+        .collect()
+}
+
+fn unreachable(opened: &Opened) -> Vec<String> {
+    let ids = || opened.ring.keys.iter().map(|key| key.id.as_str());
+    let keys = format!(
+        "{} to {}",
+        ids().next().unwrap_or(""),
+        ids().next_back().unwrap_or("")
+    );
+    let mut what = Vec::new();
+    if let Some(backup) = &opened.backup {
+        what.push(format!(
+            "the backup of generation {}, made {}",
+            backup.generation,
+            crate::telemetry::shown_time(backup.written)
+        ));
+    }
+    what.push(format!(
+        "every other backup that was made before, with the keys {keys}"
+    ));
+    what.push(
+        "snapshots of the disks that hold ring or mirror, and what an SSD keeps of deleted files".into(),
+    );
+    what
+}

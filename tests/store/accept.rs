@@ -1,0 +1,158 @@
+//! A frozen ring, and the two decisions that only an operator takes: it belongs here, and what is missing is lost.
+
+use std::fs;
+
+use kekring::custody::{CommitError, Custody, Opened, Reason};
+use kekring::keyring::KeyId;
+use kekring::keyring::ring::KeyState;
+
+use crate::bench::{Bench, NOW};
+
+fn active(opened: &Opened) -> KeyId {
+    opened.ring.active().unwrap().id.clone()
+}
+
+/// The newest generations are lost, their marks are not. Returns what they last reported.
+fn lose_newest(bench: &Bench, rotations: usize, lost: usize) -> KeyId {
+    for _ in 0..rotations {
+        bench.rotate();
+    }
+    let reported = active(&bench.open());
+    for path in bench.generations().iter().rev().take(lost) {
+        fs::remove_file(path).unwrap();
+    }
+    reported
+}
+
+#[test]
+fn the_key_that_was_prepared_takes_the_place_of_the_lost_generation() {
+    let bench = Bench::new();
+    let reported = lose_newest(&bench, 2, 1);
+    let frozen = bench.open();
+    assert!(frozen.refusing.is_some() && frozen.lost().is_none());
+    assert!(matches!(bench.try_rotate(&frozen), Err(CommitError::Frozen(_))));
+
+    bench.custody().accept(&frozen, NOW).unwrap();
+
+    let after = bench.open();
+    assert_eq!(active(&after), reported, "nothing that was encrypted is lost");
+    assert!(
+        after.refusing.is_none() && after.frozen.is_none(),
+        "{:?}",
+        after.warnings
+    );
+    assert!(after.ring.generation > 3);
+    let next = after.ring.pre_active().unwrap().id.sequence();
+    assert!(
+        next > reported.sequence() + 1,
+        "the lost generation had a next key of its own"
+    );
+    bench.rotate();
+}
+
+#[test]
+fn where_the_key_is_lost_too_a_fresh_one_above_it_encrypts() {
+    let bench = Bench::new();
+    let reported = lose_newest(&bench, 3, 2);
+    let frozen = bench.open();
+    assert_eq!(frozen.lost(), Some(&reported));
+
+    bench.custody().accept(&frozen, NOW).unwrap();
+
+    let after = bench.open();
+    assert!(active(&after).sequence() > reported.sequence());
+    assert!(after.ring.key(&reported).is_none());
+    let older = frozen.ring.keys.iter().all(|key| {
+        let state = after.ring.key(&key.id).map(|key| key.state);
+        state == Some(KeyState::Deactivated)
+    });
+    assert!(older, "every older key decrypts and none encrypts");
+    after.keyring().status().unwrap();
+    bench.rotate();
+}
+
+#[test]
+fn a_damaged_newest_generation_can_be_given_up_and_stays_where_it_is() {
+    let bench = Bench::new();
+    bench.rotate();
+    let newest = bench.newest();
+    fs::write(&newest, "rubbish").unwrap();
+    let frozen = bench.open();
+    let reasons: Vec<_> = frozen.frozen.iter().flat_map(|it| it.reasons()).collect();
+    assert!(
+        matches!(reasons[0], Reason::Damaged { generation: 2, .. }),
+        "{reasons:?}"
+    );
+
+    let after = bench.custody().accept(&frozen, NOW).unwrap();
+
+    assert_eq!(after.ring.generation, 3);
+    assert_eq!(fs::read(newest).unwrap(), b"rubbish");
+    assert!(bench.open().frozen.is_none());
+}
+
+#[test]
+fn suspension_and_destruction_outlive_the_generation_that_made_them() {
+    let bench = Bench::new();
+    bench.rotate();
+    let first = bench.open().ring.keys[0].id.clone();
+    let opened = bench.open();
+    let next = kekring::keyring::lifecycle::suspend(&opened.ring, &first, true).unwrap();
+    bench.custody().commit(&opened, next, NOW).unwrap();
+    fs::remove_file(bench.newest()).unwrap();
+
+    let after = bench.custody().accept(&bench.open(), NOW).unwrap();
+
+    assert!(after.ring.key(&first).unwrap().suspended);
+    assert!(bench.open().ring.key(&first).unwrap().suspended);
+}
+
+#[test]
+fn a_ring_of_another_machine_is_adopted_and_not_accepted() {
+    let bench = Bench::new();
+    let on = |machine: &str| Custody {
+        machine: Some(machine.to_owned()),
+        ..bench.custody()
+    };
+    on("here")
+        .adopt(&on("here").open(None, NOW).unwrap(), NOW)
+        .unwrap();
+    assert!(on("here").open(None, NOW).unwrap().frozen.is_none());
+    let moved = on("there").open(None, NOW).unwrap();
+    assert!(
+        moved
+            .frozen
+            .as_ref()
+            .is_some_and(|it| it.is_adoptable() && !it.is_acceptable())
+    );
+    assert!(matches!(
+        on("there").accept(&moved, NOW),
+        Err(CommitError::Frozen(_))
+    ));
+
+    on("there").adopt(&moved, NOW).unwrap();
+
+    assert!(on("there").open(None, NOW).unwrap().frozen.is_none());
+    assert!(on("here").open(None, NOW).unwrap().frozen.is_some());
+}
+
+#[test]
+fn a_machine_without_an_id_adopts_nothing() {
+    let bench = Bench::new();
+
+    let refused = bench.custody().adopt(&bench.open(), NOW).map(drop).unwrap_err();
+
+    assert!(refused.to_string().contains("no machine id"), "{refused}");
+}
+
+#[test]
+fn what_nobody_can_decide_is_not_accepted() {
+    let (bench, other) = (Bench::new(), Bench::new());
+    fs::copy(other.path("ring/mark"), bench.path("ring/mark")).unwrap();
+    let frozen = bench.open();
+
+    let refused = bench.custody().accept(&frozen, NOW).map(drop).unwrap_err();
+
+    assert!(matches!(&refused, CommitError::Frozen(_)) && refused.is_refusal());
+    assert!(refused.hint().contains("another ring"), "{}", refused.hint());
+}

@@ -1,0 +1,195 @@
+//! Root slots of a stored ring: added, removed for good, and what is left when that was interrupted.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use kekring::custody::{CommitError, Opened};
+use kekring::root::RootKey;
+
+use crate::bench::{Bench, NOW, file_root, generations};
+
+fn key_file(bench: &Bench, name: &str, byte: u8) -> PathBuf {
+    let path = bench.path(name);
+    fs::write(&path, [byte; 32]).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// A mirrored ring of several generations with a second root.
+fn with_two_roots() -> (Bench, PathBuf) {
+    let bench = Bench::mirrored();
+    let second = key_file(&bench, "second.key", 7);
+    bench.rotate();
+    let opened = bench.open();
+    bench
+        .custody()
+        .add_slots(&opened, &[file_root(&second)], NOW)
+        .unwrap();
+    (bench, second)
+}
+
+/// Removes the slot of the first root, with both at hand.
+fn remove_first(bench: &Bench, second: &std::path::Path) -> (Opened, Vec<String>) {
+    let opened = bench.open();
+    let roots = [file_root(&bench.path("root.key")), file_root(second)];
+    let roots: Vec<&dyn RootKey> = roots.iter().map(AsRef::as_ref).collect();
+    let gone = [opened.head.header.slots[0].id];
+    bench.custody().remove_slots(&opened, &gone, &roots, NOW).unwrap()
+}
+
+#[test]
+fn a_slot_that_was_added_opens_the_ring_alone() {
+    let (bench, second) = with_two_roots();
+
+    let opened = bench
+        .custody_with(vec![file_root(&second)])
+        .open(None, NOW)
+        .unwrap();
+
+    assert_eq!(opened.ring.generation, 3);
+    assert_eq!(opened.head.header.slots.len(), 2);
+}
+
+#[test]
+fn a_removed_root_opens_nothing_that_is_left_and_the_other_opens_all() {
+    let (bench, second) = with_two_roots();
+    let before = bench.open();
+
+    let (_, left) = remove_first(&bench, &second);
+
+    assert!(left.is_empty(), "{left:?}");
+    assert!(bench.error().contains("wrong root"), "{}", bench.error());
+    for place in ["ring", "mirror"] {
+        assert_eq!(generations(&bench.path(place)).len(), 1, "{place}");
+    }
+    let after = bench
+        .custody_with(vec![file_root(&second)])
+        .open(None, NOW)
+        .unwrap();
+    assert_ne!(after.ring_key.expose(), before.ring_key.expose());
+    assert!(before.ring.keys.iter().all(|key| after.keyring().holds(&key.id)));
+    assert!(
+        after.mark.is_some() && after.frozen.is_none(),
+        "{:?}",
+        after.warnings
+    );
+}
+
+#[test]
+fn a_slot_whose_root_is_not_at_hand_keeps_the_others_from_being_removed() {
+    let (bench, _) = with_two_roots();
+    let opened = bench.open();
+    let first = file_root(&bench.path("root.key"));
+
+    let refused =
+        bench
+            .custody()
+            .remove_slots(&opened, &[opened.head.header.slots[0].id], &[first.as_ref()], NOW);
+
+    let why = refused.map(drop).unwrap_err();
+    assert!(matches!(why, CommitError::Slots(_)) && why.is_refusal());
+    assert!(why.to_string().contains("second.key"), "{why}");
+    assert_eq!(bench.open().ring.generation, 3);
+}
+
+#[test]
+fn the_last_slot_is_not_removed() {
+    let bench = Bench::new();
+    let opened = bench.open();
+    let root = file_root(&bench.path("root.key"));
+
+    let refused =
+        bench
+            .custody()
+            .remove_slots(&opened, &[opened.head.header.slots[0].id], &[root.as_ref()], NOW);
+
+    let why = refused.map(drop).unwrap_err().to_string();
+    assert!(why.contains("no slot would be left"), "{why}");
+    assert_eq!(bench.open().ring.generation, 1);
+}
+
+#[test]
+fn a_root_that_does_not_open_what_it_sealed_gets_no_slot() {
+    struct Forgetful(Box<dyn RootKey>);
+    impl RootKey for Forgetful {
+        fn kind(&self) -> kekring::format::generation::SlotKind {
+            self.0.kind()
+        }
+        fn describe(&self) -> String {
+            "a forgetful root".into()
+        }
+        fn seal(
+            &self,
+            _: &kekring::crypto::secret::Key32,
+            context: &kekring::crypto::kdf::Context,
+        ) -> Result<Vec<u8>, kekring::root::RootError> {
+            self.0.seal(&crate::bench::key(), context)
+        }
+        fn open(
+            &self,
+            sealed: &[u8],
+            context: &kekring::crypto::kdf::Context,
+        ) -> Result<kekring::crypto::secret::Key32, kekring::root::RootError> {
+            self.0.open(sealed, context)
+        }
+    }
+    let bench = Bench::new();
+    let opened = bench.open();
+    let forgetful: Vec<Box<dyn RootKey>> = vec![Box::new(Forgetful(file_root(&bench.path("root.key"))))];
+
+    let refused = bench.custody().add_slots(&opened, &forgetful, NOW);
+
+    let why = refused.map(drop).unwrap_err().to_string();
+    assert!(
+        why.contains("a forgetful root") && why.contains("other bytes than it sealed"),
+        "{why}"
+    );
+    assert_eq!(bench.open().head.header.slots.len(), 1);
+}
+
+#[test]
+fn older_generations_that_a_crash_left_behind_are_joined_by_their_own_slots_and_removed_by_the_next_change() {
+    let (bench, second) = with_two_roots();
+    let older = bench.generations();
+    let kept: Vec<_> = older
+        .iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    remove_first(&bench, &second);
+    for (path, bytes) in &kept {
+        fs::write(path, bytes).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let custody = || bench.custody_with(vec![file_root(&second)]);
+
+    let opened = custody().open(None, NOW).unwrap();
+    assert_eq!(opened.ring.generation, 4);
+    assert!(opened.frozen.is_none() && !opened.joined, "{:?}", opened.warnings);
+    let next = kekring::keyring::lifecycle::activate(&opened.ring, crate::bench::key(), NOW).unwrap();
+    custody().commit(&opened, next, NOW).unwrap();
+
+    // The second root opens generation 3, and its ring key the two before.
+    let left: Vec<u64> = bench
+        .generations()
+        .iter()
+        .map(|path| crate::bench::number(path))
+        .collect();
+    assert_eq!(left, [4, 5]);
+}
+
+#[test]
+fn a_server_that_holds_the_old_ring_key_asks_a_root_for_the_new_one() {
+    let (bench, second) = with_two_roots();
+    let held = bench.open().ring_key;
+    remove_first(&bench, &second);
+
+    let opened = bench
+        .custody_with(vec![file_root(&second)])
+        .open(Some(&held), NOW)
+        .unwrap();
+    let without = bench.custody_with(Vec::new()).open(Some(&held), NOW);
+
+    assert_ne!(opened.ring_key.expose(), held.expose());
+    assert!(without.is_err(), "nothing is left that the old key opens");
+}
