@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use health::{Health, RingHealth};
+pub use health::{BackupHealth, Health, RingHealth};
 use steps::{Cause, Reloader};
 
 use crate::custody::Custody;
 use crate::keyring::live::Live;
+use crate::telemetry::Metrics;
 
 /// How often the store is asked for a cheap stamp, and whether a rotation is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -58,11 +59,12 @@ pub struct Handles {
 }
 
 /// Starts the reloader as a task of the current runtime. It tries to open the ring at once.
-pub fn spawn(custody: Custody, live: Arc<Live>, period: Duration) -> Handles {
+pub fn spawn(custody: Custody, live: Arc<Live>, period: Duration, metrics: Arc<Metrics>) -> Handles {
     let (refresh, joiners) = mpsc::channel(JOINERS);
     let (wake, wakes) = mpsc::channel(16);
     let (health, watching) = watch::channel(Health::default());
-    tokio::spawn(run(Reloader::new(custody, live, period, health), joiners, wakes));
+    let reloader = Reloader::new(custody, live, period, health, metrics);
+    tokio::spawn(run(reloader, joiners, wakes));
     Handles {
         refresh: Refresh(refresh),
         wake,
@@ -101,7 +103,7 @@ async fn run(
         };
         let Ok(after) = tokio::task::spawn_blocking(move || {
             if catch_unwind(AssertUnwindSafe(|| reloader.step(cause))).is_err() {
-                tracing::error!("a reload or a rotation panicked; the ring in memory is kept");
+                reloader.panicked();
             }
             reloader
         })

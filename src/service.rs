@@ -18,7 +18,7 @@ use crate::proto::kms;
 use crate::proto::kms::key_management_service_server::{KeyManagementService, KeyManagementServiceServer};
 use crate::reload::Refresh;
 use crate::server::connection::Connection;
-use crate::telemetry::Printable;
+use crate::telemetry::{self, Decrypted, Metrics, Printable};
 
 /// The constant that kube-apiserver expects; it may never change while it runs.
 const VERSION: &str = "v2";
@@ -40,6 +40,7 @@ pub struct Service {
     live: Arc<Live>,
     refresh: Refresh,
     connection: Arc<Connection>,
+    metrics: Arc<Metrics>,
 }
 
 impl Service {
@@ -48,11 +49,13 @@ impl Service {
         live: Arc<Live>,
         refresh: Refresh,
         connection: Arc<Connection>,
+        metrics: Arc<Metrics>,
     ) -> KeyManagementServiceServer<Self> {
         KeyManagementServiceServer::new(Self {
             live,
             refresh,
             connection,
+            metrics,
         })
         .max_decoding_message_size(MAX_MESSAGE)
     }
@@ -113,9 +116,11 @@ impl KeyManagementService for Service {
     async fn status(&self, _: Request<kms::StatusRequest>) -> Result<Response<kms::StatusResponse>, Status> {
         let started = Instant::now();
         let keyring = self.live.load();
+        let now = telemetry::now();
+        self.metrics.polled(now);
         let result = match keyring.status() {
             Ok(key_id) => {
-                self.connection.report(key_id);
+                self.connection.report(key_id, now);
                 Ok(kms::StatusResponse {
                     version: VERSION.to_owned(),
                     healthz: HEALTHY.to_owned(),
@@ -137,6 +142,7 @@ impl KeyManagementService for Service {
         let uid = request.uid.clone();
         let result = guarded(|| self.encrypt(request));
         let key_id = result.as_ref().map_or("", |response| &response.key_id);
+        self.metrics.keys.encrypted(key_id);
         self.log("Encrypt", &uid, key_id, started, result.as_ref().map(|_| ()));
         result.map(Response::new)
     }
@@ -152,6 +158,11 @@ impl KeyManagementService for Service {
         if let Ok(Err(DecryptError::UnknownKey(_))) = result {
             self.refresh.joined().await;
             result = attempt();
+        }
+        if let Ok(opened) = &result {
+            self.metrics
+                .keys
+                .decrypted(&request.key_id, outcome(opened.as_ref().err()));
         }
         let result = result.and_then(|opened| opened.map_err(|why| undecryptable(&why)));
         self.log(
@@ -194,6 +205,16 @@ fn not_serving(reason: &NotServing) -> Status {
     match reason {
         NotServing::NoActiveKey(_) => Status::unavailable(reason.to_string()),
         _ => Status::failed_precondition(reason.to_string()),
+    }
+}
+
+fn outcome(failure: Option<&DecryptError>) -> Decrypted {
+    match failure {
+        None => Decrypted::Done,
+        Some(DecryptError::Suspended(_)) => Decrypted::Suspended,
+        Some(DecryptError::Ciphertext) => Decrypted::Failed,
+        // A name of another form is one that the ring does not have, too.
+        Some(DecryptError::UnknownKey(_) | DecryptError::MalformedKeyId) => Decrypted::UnknownKey,
     }
 }
 

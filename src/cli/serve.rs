@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::config::encrypting;
 use super::failure::Failure;
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::server::listener::SocketSpec;
 use crate::server::peer::Admission;
 use crate::server::{Server, serve};
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 
 pub(super) fn run(place: &Place) -> Result<(), Failure> {
     let config = place.config()?;
@@ -27,18 +28,25 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
         mode: config.socket.mode.0,
         group: group(&config.socket.group)?,
     };
-    let server = Server {
-        custody: custody(&config)?,
-        admission: Admission::new(config.socket.allow_users.as_deref(), &config.socket.allow_groups),
-        socket,
-        period: config.rotation.period,
-        node: config.node_name(),
-    };
     let next_steps = match &dev {
         Some(dir) => Some(next_steps(dir, &config)?),
         None => None,
     };
+    let custody = custody(&config)?;
+    let address = config
+        .telemetry
+        .address()
+        .map_err(|why| Failure::usage(why, "mend telemetry.listen"))?;
     let log = telemetry::start(&config.telemetry.log);
+    let server = Server {
+        custody,
+        admission: Admission::new(config.socket.allow_users.as_deref(), &config.socket.allow_groups),
+        socket,
+        period: config.rotation.period,
+        node: config.node_name(),
+        telemetry: address,
+        metrics: Arc::new(Metrics::new(Some(log.dropped.clone()))),
+    };
     let result = serve(server, |_| {
         if let Some(text) = &next_steps {
             line(text);

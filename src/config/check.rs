@@ -1,9 +1,10 @@
 //! What a configuration must keep to beyond its form; each mistake is named with its key.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{API_VERSION, Config, KIND, MAX_SOCKET_PATH, Store};
+use super::{API_VERSION, Config, KIND, MAX_SOCKET_PATH, Store, Telemetry};
 use crate::root::{MAX_ROOTS, RootConfig};
 
 impl Config {
@@ -27,6 +28,7 @@ impl Config {
         }
         self.check_roots()?;
         self.check_socket()?;
+        self.telemetry.address()?;
         if self.rotation.period < Duration::from_secs(1) {
             return Err("rotation.period is under 1 s".into());
         }
@@ -82,6 +84,25 @@ impl Config {
     }
 }
 
+impl Telemetry {
+    /// Where the HTTP listener is to be; `None` where there is to be none.
+    pub fn address(&self) -> Result<Option<SocketAddr>, String> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let expected =
+            "expected a loopback address and a port, such as 127.0.0.1:9476 or [::1]:9476, or \"\" for none";
+        match self.listen.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+            Ok(_) => Err(format!(
+                "telemetry.listen is {:?}, which other machines could reach: {expected}",
+                self.listen
+            )),
+            Err(_) => Err(format!("telemetry.listen is {:?}: {expected}", self.listen)),
+        }
+    }
+}
+
 fn check_root(root: &RootConfig) -> Result<(), String> {
     match root {
         RootConfig::File(root) | RootConfig::Passphrase(root) => absolute("the path of a root", &root.path),
@@ -107,6 +128,42 @@ fn absolute(what: &str, path: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn telemetry_listens_on_loopback_or_not_at_all() {
+        let address = |listen: &str| {
+            let telemetry = Telemetry {
+                listen: listen.into(),
+                ..Telemetry::default()
+            };
+            telemetry.address()
+        };
+
+        for good in ["127.0.0.1:9476", "127.8.9.10:1", "[::1]:9476"] {
+            assert_eq!(address(good), Ok(Some(good.parse().unwrap())));
+        }
+        assert_eq!(address(""), Ok(None));
+        for reachable in [
+            "0.0.0.0:9476",
+            "[::]:9476",
+            "10.0.0.1:9476",
+            "[::ffff:127.0.0.1]:9476",
+        ] {
+            let why = address(reachable).unwrap_err();
+            assert!(why.contains("other machines could reach"), "{why}");
+        }
+        for bad in [
+            "localhost:9476",
+            "9476",
+            ":9476",
+            "127.0.0.1",
+            "::1:9476",
+            "127.0.0.1:99999",
+        ] {
+            let why = address(bad).unwrap_err();
+            assert!(why.contains("such as 127.0.0.1:9476"), "{why}");
+        }
+    }
 
     fn with_roots(count: usize) -> Result<Config, String> {
         let roots: Vec<String> = (0..count)

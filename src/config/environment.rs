@@ -66,7 +66,7 @@ pub(super) fn overlay(
     serde_json::from_value(tree).map_err(|why| format!("with {}: {why}", names.join(", ")))
 }
 
-/// `--dev` keeps everything in its directory; the period and the log may be set.
+/// `--dev` keeps everything in its directory; the period, the telemetry listener and the log may be set.
 pub(super) fn overlay_development(
     config: &mut Config,
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -76,6 +76,7 @@ pub(super) fn overlay_development(
         match name.as_str() {
             "NODE_NAME" => config.node.name = text,
             "ROTATION_PERIOD" => config.rotation.period = super::values::parse(&text)?,
+            "TELEMETRY_LISTEN" => config.telemetry.listen = text,
             "TELEMETRY_LOG_FORMAT" => {
                 config.telemetry.log.format = word::<LogFormat>(&text).ok_or_else(wrong)?;
             }

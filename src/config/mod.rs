@@ -150,7 +150,7 @@ impl Default for Rotation {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
-    /// Address of the HTTP listener, on loopback; reserved, nothing listens there yet.
+    /// Address and port of the HTTP listener, on loopback; there is none when empty.
     pub listen: String,
     /// The log.
     pub log: Log,
@@ -243,7 +243,11 @@ impl Config {
                 })],
             },
             rotation: Rotation::default(),
-            telemetry: Telemetry::default(),
+            // A port is the machine's: two throw-away rings would fight for it.
+            telemetry: Telemetry {
+                listen: String::new(),
+                ..Telemetry::default()
+            },
             development: true,
         };
         environment::overlay_development(&mut config, std::env::vars_os()).map_err(failed)?;

@@ -46,12 +46,17 @@ pub fn due(ring: &Ring, clocks: Clocks, period: Duration) -> Due {
         Some(_) => return Due::Finish,
         None => {}
     }
-    let by_age = (period + jitter(ring, period)).saturating_sub(age(ring, clocks));
+    let by_age = due_age(ring, period).saturating_sub(age(ring, clocks));
     let by_interval = minimum_interval(period).saturating_sub(clocks.settled);
     match by_age.max(by_interval) {
         Duration::ZERO => Due::Now,
         wait => Due::In(wait),
     }
+}
+
+/// The age at which the active key is replaced: the period and its jitter.
+pub fn due_age(ring: &Ring, period: Duration) -> Duration {
+    period + jitter(ring, period)
 }
 
 /// Age of the active key, as far as this node can tell.

@@ -1,6 +1,10 @@
 //! What a running server knows of its ring, without a secret, and how trouble is told.
 
+use std::time::Duration;
+
+use crate::custody::Opened;
 use crate::keyring::ring::UnixTime;
+use crate::keyring::schedule::{self, Clocks, Due};
 use crate::keyring::{KeyId, RingId};
 
 /// What a server knows of its ring, without a secret: for `status.json` and the log.
@@ -25,16 +29,85 @@ pub struct RingHealth {
     pub generation: u64,
     /// The active key.
     pub active: KeyId,
+    /// When it was made.
+    pub created: UnixTime,
     /// When it became active, as stored.
     pub activated: Option<UnixTime>,
     /// The next key.
     pub next: KeyId,
+    /// When that was made.
+    pub next_created: UnixTime,
     /// How many keys decrypt.
     pub keys: usize,
+    /// How many are in each state.
+    pub states: Vec<(&'static str, usize)>,
+    /// How many root slots open it.
+    pub slots: usize,
+    /// The last backup, where one is known.
+    pub backup: Option<BackupHealth>,
     /// When the next rotation is due by the wall clock; `None` while one waits for an operator or the ring is frozen.
     pub rotation: Option<UnixTime>,
+    /// The active key is older than the age at which it is replaced.
+    pub overdue: bool,
+    /// A rotation waits for an operator.
+    pub waiting: bool,
     /// Why the ring is not changed.
     pub frozen: Option<String>,
+}
+
+/// A backup of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupHealth {
+    /// When it was written.
+    pub written: UnixTime,
+    /// How many keys of the ring it lacks.
+    pub missing: usize,
+}
+
+/// The states of a key, as people and metrics name them.
+const STATES: [&str; 4] = ["pre-active", "active", "deactivated", "suspended"];
+
+impl RingHealth {
+    /// `None` where the ring has no active or no next key, which no checked ring lacks.
+    pub(super) fn of(opened: &Opened, clocks: Clocks, period: Duration) -> Option<Self> {
+        let ring = &opened.ring;
+        let (active, next) = (ring.active()?, ring.pre_active()?);
+        let due = schedule::due(ring, clocks, period);
+        let (age, due_age) = (schedule::age(ring, clocks), schedule::due_age(ring, period));
+        let now = clocks.now.0;
+        let rotation = match due {
+            Due::In(wait) => Some(now.saturating_add(wait.as_secs())),
+            Due::Now => Some(now.saturating_sub(age.saturating_sub(due_age).as_secs())),
+            Due::Finish => Some(now),
+            Due::Operator => None,
+        };
+        let count = |state| ring.keys.iter().filter(|key| key.state_name() == state).count();
+        Some(Self {
+            id: ring.id,
+            generation: ring.generation,
+            active: active.id.clone(),
+            created: active.created,
+            activated: active.activated,
+            next: next.id.clone(),
+            next_created: next.created,
+            keys: ring.keys.len(),
+            states: STATES.map(|state| (state, count(state))).to_vec(),
+            slots: opened.head.header.slots.len(),
+            backup: opened.backup.as_ref().map(|backup| BackupHealth {
+                written: backup.written,
+                missing: backup.lacks(ring).count(),
+            }),
+            rotation: rotation.filter(|_| opened.frozen.is_none()).map(UnixTime),
+            overdue: due == Due::Finish || age >= due_age,
+            waiting: due == Due::Operator,
+            frozen: opened.frozen.as_ref().map(ToString::to_string),
+        })
+    }
+
+    /// How many keys would be lost with the ring and all copies but the last backup.
+    pub fn missing_in_backup(&self) -> usize {
+        self.backup.map_or(self.keys, |backup| backup.missing)
+    }
 }
 
 /// Something that is wrong: logged when it begins, changes and ends, not at every attempt.

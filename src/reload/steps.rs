@@ -14,7 +14,7 @@ use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::schedule::{self, Clocks, Due};
 use crate::keyring::{KeyId, Keyring, lifecycle};
 use crate::store::Stamp;
-use crate::telemetry;
+use crate::telemetry::{self, Known, Metrics};
 
 /// How often the store is read in full although nothing seems to have changed.
 const REREAD: Duration = Duration::from_secs(30);
@@ -42,6 +42,7 @@ pub(super) struct Reloader {
     opened: Option<Opened>,
     stamp: Option<Stamp>,
     health: watch::Sender<Health>,
+    metrics: Arc<Metrics>,
     /// When this process started or the active key changed.
     settled: Instant,
     reread_at: Instant,
@@ -59,6 +60,7 @@ impl Reloader {
         live: Arc<Live>,
         period: Duration,
         health: watch::Sender<Health>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -68,6 +70,7 @@ impl Reloader {
             opened: None,
             stamp: None,
             health,
+            metrics,
             settled: now,
             reread_at: now + REREAD,
             retry: now,
@@ -76,6 +79,12 @@ impl Reloader {
             load_trouble: Trouble::default(),
             rotation_trouble: Trouble::default(),
         }
+    }
+
+    /// A step panicked: what it was about to do is not done.
+    pub(super) fn panicked(&self) {
+        tracing::error!("a reload or a rotation panicked; the ring in memory is kept");
+        self.metrics.reloaded(false, telemetry::now());
     }
 
     /// One step; blocks.
@@ -107,8 +116,10 @@ impl Reloader {
                         .push(format!("the mark or the mirror is behind the ring: {why}"));
                 }
                 self.take(opened);
+                self.metrics.reloaded(true, now);
             }
             Err(why) => {
+                self.metrics.reloaded(false, now);
                 self.load_trouble.raise(&format!("{why}; hint: {}", why.hint()));
                 self.live.swap(Keyring::absent(why.to_string()));
                 let jitter = random::<1>().map_or(0, |byte| u64::from(byte[0]));
@@ -132,6 +143,7 @@ impl Reloader {
                 Ok(()) => Ok(next),
                 Err(why) => Err(why.to_string()),
             });
+        self.metrics.reloaded(outcome.is_ok(), now);
         match outcome {
             Ok(next) => self.take(next),
             Err(why) => {
@@ -168,6 +180,14 @@ impl Reloader {
             Ok(_) => self.load_trouble.clear(),
             Err(why) => self.load_trouble.raise(&why.to_string()),
         }
+        // Before the first request can meet the new keys.
+        self.metrics
+            .keys
+            .replace(opened.ring.keys.iter().map(|key| Known {
+                id: key.id.to_string(),
+                hash: key.id.hashed(),
+                state: key.state_name(),
+            }));
         self.live.swap(keyring);
         self.backoff = BACKOFF.0;
         // As it was read, not as it may be by now: what came in between is a change.
@@ -184,7 +204,9 @@ impl Reloader {
         if !wanted || Instant::now() < self.rotate_after {
             return;
         }
-        match self.next_generation(opened, now) {
+        let outcome = self.next_generation(opened, now);
+        self.metrics.rotated(outcome.is_ok());
+        match outcome {
             Ok(next) => {
                 tracing::info!(generation = next.ring.generation, "ring changed");
                 self.rotation_trouble.clear();
@@ -219,24 +241,10 @@ impl Reloader {
     }
 
     fn publish(&self, now: UnixTime) {
-        let ring = self.opened.as_ref().and_then(|opened| {
-            let (active, next) = (opened.ring.active()?, opened.ring.pre_active()?);
-            let rotation = match schedule::due(&opened.ring, self.clocks(now, opened), self.period) {
-                Due::In(wait) => Some(UnixTime(now.0.saturating_add(wait.as_secs()))),
-                Due::Now | Due::Finish => Some(now),
-                Due::Operator => None,
-            };
-            Some(RingHealth {
-                id: opened.ring.id,
-                generation: opened.ring.generation,
-                active: active.id.clone(),
-                activated: active.activated,
-                next: next.id.clone(),
-                keys: opened.ring.keys.len(),
-                rotation: rotation.filter(|_| opened.frozen.is_none()),
-                frozen: opened.frozen.as_ref().map(ToString::to_string),
-            })
-        });
+        let ring = self
+            .opened
+            .as_ref()
+            .and_then(|opened| RingHealth::of(opened, self.clocks(now, opened), self.period));
         let warnings = self
             .opened
             .as_ref()

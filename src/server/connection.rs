@@ -13,12 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 use tower::ServiceExt;
 
+use super::measured::measured;
 use super::peer::Peer;
 use crate::keyring::KeyId;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
 use crate::reload::Refresh;
 use crate::service::Service;
+use crate::telemetry::Metrics;
 
 /// What every HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,11 +59,11 @@ impl Connection {
     }
 
     /// Remembers what Status says.
-    pub fn report(&self, key_id: &KeyId) {
+    pub fn report(&self, key_id: &KeyId, time: UnixTime) {
         let reported = Reported {
             key_id: key_id.clone(),
             at: Instant::now(),
-            time: crate::telemetry::now(),
+            time,
         };
         *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = Some(reported);
     }
@@ -103,6 +105,16 @@ impl Connections {
             .remove(&number);
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Peer and last report of each open connection.
     pub fn list(&self) -> Vec<(Peer, Option<Reported>)> {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,6 +131,8 @@ pub struct Shared {
     pub refresh: Refresh,
     /// The open connections.
     pub connections: Arc<Connections>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves one admitted connection to its end; `watcher` tells it when to send GOAWAY and finish.
@@ -132,10 +146,16 @@ pub async fn serve(mut stream: UnixStream, peer: Peer, shared: Shared, watcher: 
     }
     let connection = Arc::new(Connection::new(peer));
     let service = ServiceExt::<http::Request<hyper::body::Incoming>>::map_response(
-        Service::server(shared.live, shared.refresh, Arc::clone(&connection)),
+        Service::server(
+            shared.live,
+            shared.refresh,
+            Arc::clone(&connection),
+            Arc::clone(&shared.metrics),
+        ),
         size_errors_are_exhaustion,
     );
-    let serving = http2_server().serve_connection(after_preface(stream), TowerToHyperService::new(service));
+    let service = TowerToHyperService::new(measured(service, shared.metrics));
+    let serving = http2_server().serve_connection(after_preface(stream), service);
     let number = shared.connections.add(&connection);
     if let Err(why) = watcher.watch(serving).await {
         tracing::debug!(%peer, %why, "connection ended");
@@ -214,7 +234,7 @@ mod tests {
         let key_id = KeyId::derive(RingId([1; 16]), 1, &Key32::take(&mut [2; 32]));
         assert_eq!(connection.reported_within(Duration::MAX), None);
 
-        connection.report(&key_id);
+        connection.report(&key_id, UnixTime(1));
 
         assert_eq!(connection.reported_within(Duration::MAX), Some(key_id));
         let started = Instant::now();

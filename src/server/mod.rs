@@ -1,35 +1,44 @@
 //! The server, top to bottom: protect → bind → load → ready → accept, admit, serve → signal → drain.
 
 pub mod connection;
+mod gate;
+mod gauges;
 pub mod listener;
+mod measured;
 mod notify;
+mod pages;
 pub mod peer;
 mod protect;
 pub mod status_file;
+pub mod web;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+pub use gate::{MAX_CONNECTIONS, MAX_TURNED_AWAY};
+
 use connection::{Connections, Shared};
+use gate::Gate;
 use listener::{Door, ListenError, SocketSpec};
-use peer::{Admission, Peer, Throttle};
+use notify::Passed;
+use pages::Pages;
+use peer::Admission;
+use protect::Protection;
+use status_file::StatusFile;
 
 use crate::custody::Custody;
 use crate::keyring::Keyring;
 use crate::keyring::live::Live;
 use crate::reload::{self, Handles, Health, Wake};
+use crate::telemetry::Metrics;
 
-/// Open connections at most; kube-apiserver has one for each provider entry, and a second while it reloads.
-pub const MAX_CONNECTIONS: usize = 256;
-/// Connections beyond the cap that are told so at one time.
-pub const MAX_TURNED_AWAY: usize = 16;
 /// How long a start waits for the ring before it says READY with the cause: kubelet must not be held up.
 const START_PATIENCE: Duration = Duration::from_secs(4);
 /// How long open requests may take to end at a stop.
@@ -38,8 +47,6 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// At most one line of log in so long about refused peers, and one about failed accepts.
-const REFUSAL_LOG: Duration = Duration::from_secs(10);
 
 /// Everything a server needs, built by the caller.
 pub struct Server {
@@ -53,6 +60,10 @@ pub struct Server {
     pub period: Duration,
     /// The node's name.
     pub node: String,
+    /// Where telemetry listens, unless systemd passes a socket in; nowhere when absent.
+    pub telemetry: Option<SocketAddr>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves until SIGTERM or SIGINT, on one thread: a second one costs more than it brings, since one connection is one task.
@@ -75,32 +86,42 @@ pub fn serve(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenEr
 
 async fn run(
     server: Server,
-    protections: Vec<String>,
+    protections: Vec<Protection>,
     ready: impl FnOnce(&Health),
 ) -> Result<(), ListenError> {
-    let door = open_door(&server.socket)?;
+    let Passed { socket, telemetry } = notify::passed_sockets();
+    let door = open_door(socket, &server.socket)?;
     let signals = Signals::new().map_err(|why| ListenError::Io {
         path: door.path().to_owned(),
         why,
     })?;
     let live = Arc::new(Live::new(Keyring::absent("the ring is being opened")));
-    let handles = reload::spawn(server.custody, Arc::clone(&live), server.period);
+    let metrics = server.metrics;
+    let handles = reload::spawn(
+        server.custody,
+        Arc::clone(&live),
+        server.period,
+        Arc::clone(&metrics),
+    );
     let shared = Shared {
         live,
         refresh: handles.refresh.clone(),
         connections: Arc::new(Connections::default()),
+        metrics,
     };
+    let pages = Pages::new(&shared, handles.health.clone(), protections.clone());
     let status = StatusFile {
         path: status_file::path(door.path()),
         node: server.node,
         protections,
         health: handles.health.clone(),
-        connections: Arc::clone(&shared.connections),
+        shared: shared.clone(),
+        telemetry: web::spawn(web::listen(telemetry, server.telemetry), pages),
         failing: false,
     };
     let mut running = Running {
         door,
-        gate: Gate::new(server.admission),
+        gate: Gate::new(server.admission, Arc::clone(&shared.metrics)),
         shared,
         graceful: GracefulShutdown::new(),
         handles,
@@ -155,9 +176,7 @@ impl Running {
         match stream {
             Ok(stream) => self.gate.admit(stream, &self.shared, &self.graceful),
             Err(why) => {
-                if let Some(untold) = self.gate.failures.admit(Instant::now()) {
-                    tracing::warn!(%why, untold, "cannot accept a connection");
-                }
+                self.gate.failed(&why);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -181,8 +200,11 @@ impl Running {
     }
 }
 
-fn open_door(spec: &SocketSpec) -> Result<Door, ListenError> {
-    match notify::passed_socket() {
+fn open_door(
+    passed: Option<std::os::unix::net::UnixListener>,
+    spec: &SocketSpec,
+) -> Result<Door, ListenError> {
+    match passed {
         Some(socket) => Door::activated(socket, spec.clone()),
         None => Door::bind(spec.clone()),
     }
@@ -201,57 +223,6 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
-    }
-}
-
-/// Decides on every connection before a byte of it is read.
-struct Gate {
-    admission: Admission,
-    places: Arc<Semaphore>,
-    /// Beyond the cap a client is told so; beyond this it is closed without a word.
-    antechamber: Arc<Semaphore>,
-    refusals: Throttle,
-    /// Running out of file descriptors fails many accepts a second.
-    failures: Throttle,
-}
-
-impl Gate {
-    fn new(admission: Admission) -> Self {
-        Self {
-            admission,
-            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            antechamber: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
-            refusals: Throttle::new(REFUSAL_LOG),
-            failures: Throttle::new(REFUSAL_LOG),
-        }
-    }
-
-    fn admit(&self, stream: UnixStream, shared: &Shared, graceful: &GracefulShutdown) {
-        let peer = match Peer::of(&stream) {
-            Ok(peer) if self.admission.admits(peer) => peer,
-            Ok(peer) => return self.refuse("peer refused", &peer.to_string()),
-            Err(why) => return self.refuse("peer refused: its credentials are unknown", &why.to_string()),
-        };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            if let Ok(place) = Arc::clone(&self.antechamber).try_acquire_owned() {
-                tokio::spawn(async move {
-                    connection::turn_away(stream).await;
-                    drop(place);
-                });
-            }
-            return self.refuse("too many connections", &peer.to_string());
-        };
-        let serving = connection::serve(stream, peer, shared.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            serving.await;
-            drop(place);
-        });
-    }
-
-    fn refuse(&self, what: &'static str, peer: &str) {
-        if let Some(untold) = self.refusals.admit(Instant::now()) {
-            tracing::info!(peer, untold, "{what}");
-        }
     }
 }
 
@@ -290,28 +261,5 @@ fn mend(door: &mut Door) {
         None => {}
         Some(Ok(what)) => tracing::warn!("{} was removed: {what}", door.path().display()),
         Some(Err(why)) => tracing::error!("{why}; hint: {}", why.hint()),
-    }
-}
-
-struct StatusFile {
-    path: PathBuf,
-    node: String,
-    protections: Vec<String>,
-    health: watch::Receiver<Health>,
-    connections: Arc<Connections>,
-    failing: bool,
-}
-
-impl StatusFile {
-    fn write(&mut self) {
-        let health = self.health.borrow().clone();
-        let status = status_file::collect(&self.node, &self.protections, &health, &self.connections);
-        match status_file::write(&self.path, &status) {
-            Err(why) if !self.failing => {
-                tracing::warn!(%why, path = %self.path.display(), "cannot write the status file");
-                self.failing = true;
-            }
-            result => self.failing = result.is_err(),
-        }
     }
 }

@@ -1,5 +1,6 @@
-//! systemd: the socket it passes in, and what it is told (sd_notify(3)). Outside systemd all of this does nothing.
+//! systemd: the sockets it passes in, and what it is told (sd_notify(3)). Outside systemd all of this does nothing.
 
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
@@ -7,10 +8,25 @@ use sd_notify::NotifyState;
 
 use crate::reload::Health;
 
-/// The first listening unix socket that systemd passed in.
-pub(super) fn passed_socket() -> Option<UnixListener> {
+/// The listening sockets that systemd passed in, told apart by what they are: their order and names do not count.
+pub(super) struct Passed {
+    /// The first unix socket, for kube-apiserver.
+    pub(super) socket: Option<UnixListener>,
+    /// The first TCP socket, for telemetry.
+    pub(super) telemetry: Option<TcpListener>,
+}
+
+pub(super) fn passed_sockets() -> Passed {
     let mut passed = ListenFd::from_env();
-    (0..passed.len()).find_map(|index| passed.take_unix_listener(index).ok().flatten())
+    let places = 0..passed.len();
+    Passed {
+        socket: places
+            .clone()
+            .find_map(|index| passed.take_unix_listener(index).ok().flatten()),
+        telemetry: places
+            .clone()
+            .find_map(|index| passed.take_tcp_listener(index).ok().flatten()),
+    }
 }
 
 /// READY, also where the ring is not open: the cause goes with it, and kubelet is not held up.

@@ -1,9 +1,28 @@
 //! What keeps the process's memory to itself. Applied before the first thread starts; `status` says what is in force.
 
+use std::fmt;
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+/// A measure, and whether the kernel granted it.
+#[derive(Clone, Debug)]
+pub(super) struct Protection {
+    pub(super) name: &'static str,
+    /// Why it is not in force.
+    pub(super) refused: Option<String>,
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.refused {
+            None => f.write_str(self.name),
+            Some(why) => write!(f, "{}: refused ({why})", self.name),
+        }
+    }
+}
+
 /// Applies what the kernel grants and names it; a refusal is named too, and never stops a start.
-pub(super) fn apply() -> Vec<String> {
+pub(super) fn apply() -> Vec<Protection> {
     let measures: [(&str, rustix::io::Result<()>); 3] = [
         (
             "not dumpable",
@@ -23,9 +42,9 @@ pub(super) fn apply() -> Vec<String> {
     ];
     // Nothing that this process makes is for others; the socket's own mode is set before it is bound.
     rustix::process::umask(rustix::fs::Mode::RWXO);
-    let shown = |(name, result): &(&str, rustix::io::Result<()>)| match result {
-        Ok(()) => (*name).to_owned(),
-        Err(why) => format!("{name}: refused ({why})"),
+    let protection = |(name, result): (&'static str, rustix::io::Result<()>)| Protection {
+        name,
+        refused: result.err().map(|why| why.to_string()),
     };
-    measures.iter().map(shown).collect()
+    measures.into_iter().map(protection).collect()
 }

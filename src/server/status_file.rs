@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
-use super::connection::Connections;
+use super::connection::{Reported, Shared};
+use super::peer::Peer;
+use super::protect::Protection;
+use super::web::State;
 use crate::keyring::ring::UnixTime;
-use crate::reload::Health;
+use crate::reload::{Health, RingHealth};
 use crate::telemetry::{now, shown_time};
 
 /// A server's own account of itself.
@@ -47,6 +51,12 @@ pub struct ServerStatus {
     pub warnings: Vec<String>,
     /// What keeps the process's memory to itself.
     pub protections: Vec<String>,
+    /// Where telemetry listens; empty while it does not.
+    #[serde(default)]
+    pub telemetry: String,
+    /// How many connections were refused for their user.
+    #[serde(default)]
+    pub refused_peers: u64,
     /// The open connections.
     pub connections: Vec<ConnectionStatus>,
 }
@@ -78,49 +88,69 @@ pub fn path(socket: &Path) -> PathBuf {
     socket.with_file_name("status.json")
 }
 
-/// What a server says of itself now.
-pub fn collect(
-    node: &str,
-    protections: &[String],
-    health: &Health,
-    connections: &Connections,
-) -> ServerStatus {
-    let time = now();
-    let ring = health.ring.as_ref();
-    let text = |field: fn(&crate::reload::RingHealth) -> String| ring.map(field).unwrap_or_default();
-    ServerStatus {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        node: node.to_owned(),
-        written: shown_time(time),
-        written_unix: time.0,
-        ring: text(|ring| ring.id.to_string()),
-        generation: ring.map_or(0, |ring| ring.generation),
-        active: text(|ring| ring.active.to_string()),
-        next: text(|ring| ring.next.to_string()),
-        keys: ring.map_or(0, |ring| ring.keys),
-        next_rotation: text(|ring| ring.rotation.map(shown_time).unwrap_or_default()),
-        frozen: text(|ring| ring.frozen.clone().unwrap_or_default()),
-        problems: health.problems.clone(),
-        warnings: health.warnings.clone(),
-        protections: protections.to_vec(),
-        connections: connections
-            .list()
-            .into_iter()
-            .map(|(peer, reported)| ConnectionStatus {
-                peer: peer.to_string(),
-                key_id: reported
-                    .as_ref()
-                    .map(|it| it.key_id.to_string())
-                    .unwrap_or_default(),
-                last_status: reported.map(|it| shown_time(it.time)).unwrap_or_default(),
-            })
-            .collect(),
+/// Writes a server's account again and again.
+pub(super) struct StatusFile {
+    pub(super) path: PathBuf,
+    pub(super) node: String,
+    pub(super) protections: Vec<Protection>,
+    pub(super) health: watch::Receiver<Health>,
+    pub(super) shared: Shared,
+    pub(super) telemetry: watch::Receiver<State>,
+    pub(super) failing: bool,
+}
+
+impl StatusFile {
+    /// Says so in the log when that fails, once.
+    pub(super) fn write(&mut self) {
+        match write(&self.path, &self.collect()) {
+            Err(why) if !self.failing => {
+                tracing::warn!(%why, path = %self.path.display(), "cannot write the status file");
+                self.failing = true;
+            }
+            result => self.failing = result.is_err(),
+        }
+    }
+
+    fn collect(&self) -> ServerStatus {
+        let (health, telemetry) = (self.health.borrow(), self.telemetry.borrow());
+        let (time, ring) = (now(), health.ring.as_ref());
+        let text = |field: fn(&RingHealth) -> String| ring.map(field).unwrap_or_default();
+        let warnings = health.warnings.iter().chain(&telemetry.trouble);
+        let connections = self.shared.connections.list().into_iter();
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            node: self.node.clone(),
+            written: shown_time(time),
+            written_unix: time.0,
+            ring: text(|ring| ring.id.to_string()),
+            generation: ring.map_or(0, |ring| ring.generation),
+            active: text(|ring| ring.active.to_string()),
+            next: text(|ring| ring.next.to_string()),
+            keys: ring.map_or(0, |ring| ring.keys),
+            next_rotation: text(|ring| ring.rotation.map(shown_time).unwrap_or_default()),
+            frozen: text(|ring| ring.frozen.clone().unwrap_or_default()),
+            problems: health.problems.clone(),
+            warnings: warnings.cloned().collect(),
+            protections: self.protections.iter().map(ToString::to_string).collect(),
+            telemetry: telemetry.address.map(|it| it.to_string()).unwrap_or_default(),
+            refused_peers: self.shared.metrics.peers_refused.get(),
+            connections: connections.map(connection).collect(),
+        }
+    }
+}
+
+fn connection((peer, reported): (Peer, Option<Reported>)) -> ConnectionStatus {
+    let key_id = reported.as_ref().map(|it| it.key_id.to_string());
+    ConnectionStatus {
+        peer: peer.to_string(),
+        key_id: key_id.unwrap_or_default(),
+        last_status: reported.map(|it| shown_time(it.time)).unwrap_or_default(),
     }
 }
 
 /// Replaces the file in one step. It need not survive a crash.
-pub fn write(path: &Path, status: &ServerStatus) -> io::Result<()> {
+fn write(path: &Path, status: &ServerStatus) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new()
         .prefix(".status-")

@@ -60,7 +60,7 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
 ];
 
 /// A word, and the only places that may say it: modules, or single files.
-const ONLY_IN: [(&[&str], &[&str], &str); 9] = [
+const ONLY_IN: [(&[&str], &[&str], &str); 10] = [
     (
         &["tonic", "hyper", "tower", "http"],
         &["server", "service", "proto", "cli/probe.rs"],
@@ -77,6 +77,11 @@ const ONLY_IN: [(&[&str], &[&str], &str); 9] = [
         // The standard output of systemd-creds.
         &["cli", "root/credential.rs"],
         "only verbs speak to people",
+    ),
+    (
+        &["prometheus_client", "tracing_appender", "tracing_subscriber"],
+        &["telemetry"],
+        "others count and log; how that is shown is decided in one place",
     ),
     (&["SystemTime"], &["telemetry"], "there is one wall clock"),
     (

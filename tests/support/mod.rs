@@ -81,6 +81,8 @@ impl Plugin {
                 "store": {"file": {"dir": self.dir.join("ring")}},
                 "roots": [{"file": {"path": self.dir.join("root.key")}}],
             },
+            // A port is the machine's: those that need one say so.
+            "telemetry": {"listen": ""},
         });
         merge(&mut config, serde_saphyr::from_str(config_tweaks).unwrap());
         fs::write(&self.config, config.to_string()).unwrap();

@@ -1,54 +1,27 @@
-//! Logs, and the wall clock. Never sees a key type.
+//! Logs, metrics, and the wall clock. Never sees a key type: a key comes here by its name.
+
+mod calls;
+mod gauges;
+mod histogram;
+mod keys;
+mod log;
+pub mod metrics;
 
 use std::fmt;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+pub use gauges::Gauges;
+pub use keys::{Decrypted, Known};
+pub use log::{Running, start};
+pub use metrics::Metrics;
 
-use crate::config::{Log, LogFormat, LogLevel};
 use crate::keyring::ring::UnixTime;
 
-/// Lines that may wait to be written; more are dropped and counted, since a full pipe must not stop the service.
-const QUEUE: usize = 4096;
 /// Longest text from outside that a log line shows, in characters.
 const SHOWN: usize = 128;
 /// Longest reason of our own that a log line shows, in characters: paths make them long.
 const REASON: usize = 1024;
-
-/// Starts the log on standard error. The log ends when the guard is dropped, and writes what is queued then.
-pub fn start(log: &Log) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUE)
-        .lossy(true)
-        .finish(std::io::stderr());
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    // Libraries below us log bytes of the wire at trace: only our own events follow the level.
-    let filter = Targets::new()
-        .with_default(LevelFilter::ERROR)
-        .with_target("kekring", level);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_ansi(false)
-        .with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    let journald = std::env::var_os("JOURNAL_STREAM").is_some();
-    match log.format {
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
-        LogFormat::Text if journald => registry.with(lines.without_time()).init(),
-        LogFormat::Text => registry.with(lines).init(),
-    }
-    guard
-}
 
 /// The wall clock.
 pub fn now() -> UnixTime {

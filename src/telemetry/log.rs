@@ -1,0 +1,53 @@
+//! The log: a bounded queue in front of standard error.
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Log, LogFormat, LogLevel};
+
+/// Lines that may wait to be written; more are dropped and counted, since a full pipe must not stop the service.
+const QUEUE: usize = 4096;
+
+/// A running log. It ends when this is dropped, and writes what is queued then.
+pub struct Running {
+    /// Counts the lines that were dropped.
+    pub dropped: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+/// Starts the log on standard error.
+pub fn start(log: &Log) -> Running {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .lossy(true)
+        .finish(std::io::stderr());
+    let dropped = writer.error_counter();
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // Libraries below us log bytes of the wire at trace: only our own events follow the level.
+    let filter = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_target("kekring", level);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let journald = std::env::var_os("JOURNAL_STREAM").is_some();
+    match log.format {
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+        LogFormat::Text if journald => registry.with(lines.without_time()).init(),
+        LogFormat::Text => registry.with(lines).init(),
+    }
+    Running {
+        dropped,
+        _writer: guard,
+    }
+}
