@@ -24,7 +24,7 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a connection may take in all.
 pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(15);
 /// Largest head of a request, in bytes: the least that hyper knows.
-const MAX_HEAD: usize = 8 * 1024;
+pub const MAX_HEAD: usize = 8 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Pauses between two attempts to listen: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

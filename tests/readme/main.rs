@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod document;
+mod metrics;
 mod shell;
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,10 +17,14 @@ use shell::Shell;
 use support::{configuration_keys, in_repository, kekring, shown};
 
 /// Commands that do not run here, by how they begin, and why.
-const NOT_RUN: [(&str, &str); 4] = [
+const NOT_RUN: [(&str, &str); 5] = [
     ("cargo test", "this suite is a part of it"),
     ("cargo install", "builds everything once more, optimised"),
     ("kubectl", "needs a cluster; tests/apiserver has a kube-apiserver"),
+    (
+        "curl",
+        "needs the machine's port; metrics.rs here has one of its own",
+    ),
     ("etcdctl", "needs a cluster; tests/apiserver reads etcd"),
 ];
 /// What else a command may begin with.
@@ -127,6 +132,7 @@ fn the_table_of_keys_has_every_key_with_its_default() {
 fn the_table_of_limits_has_the_limits_of_the_code() {
     use format::{generation, wrapped_seed};
     use server::connection::{HANDSHAKE_DEADLINE, MAX_HEADERS, MAX_STREAMS};
+    use server::web::{HEAD_DEADLINE, MAX_HEAD, MAX_SCRAPES, SCRAPE_DEADLINE};
     let kib = |bytes: usize| format!("{} KiB", bytes / 1024);
     let expected = [
         (
@@ -161,6 +167,15 @@ fn the_table_of_limits_has_the_limits_of_the_code() {
             format!("{} s", server::DRAIN.as_secs()),
         ),
         ("path of the socket", format!("{} bytes", config::MAX_SOCKET_PATH)),
+        ("connections to the telemetry listener", format!("{MAX_SCRAPES};")),
+        (
+            "head of a telemetry request",
+            format!("{}, within {} s", kib(MAX_HEAD), HEAD_DEADLINE.as_secs()),
+        ),
+        (
+            "a telemetry connection in all",
+            format!("{} s", SCRAPE_DEADLINE.as_secs()),
+        ),
         (
             "one generation of the ring",
             format!("{} MiB", generation::MAX_LEN >> 20),

@@ -110,7 +110,9 @@ impl Shell {
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             // The defaults that the configuration does not name.
             .env("KEKRING_SOCKET_PATH", self.path("run/kekring/kms.sock"))
-            .env("KEKRING_RING_STORE_FILE_DIR", self.path("var/lib/kekring"));
+            .env("KEKRING_RING_STORE_FILE_DIR", self.path("var/lib/kekring"))
+            // A port is the machine's, and another program may have it.
+            .env("KEKRING_TELEMETRY_LISTEN", "");
         command
     }
 

@@ -3,6 +3,8 @@
 //! Included by `#[path = "../support/mod.rs"] mod support;`. No suite needs all of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+pub(crate) mod scrape;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -136,6 +138,21 @@ impl Plugin {
     /// What every server of this plugin wrote to its standard streams so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// Where telemetry listens, once it does; needs `telemetry: {listen: "127.0.0.1:0"}`.
+    pub(crate) fn telemetry(&self) -> String {
+        let mut address = String::new();
+        wait_until("telemetry to listen", PATIENCE, || {
+            let status = fs::read(self.socket.with_file_name("status.json")).unwrap_or_default();
+            let status: Value = serde_json::from_slice(&status).unwrap_or_default();
+            status["telemetry"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(&mut address);
+            !address.is_empty()
+        });
+        address
     }
 
     /// The running server's process.
