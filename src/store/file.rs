@@ -68,6 +68,7 @@ impl FileStore {
                 }
             }
         }
+        traces.sort();
         Ok(traces)
     }
 
