@@ -21,7 +21,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
 
@@ -68,6 +68,11 @@ enum Verb {
     /// kekring's configuration, and kube-apiserver's
     #[command(subcommand)]
     Config(config::ConfigVerb),
+}
+
+/// The command line as data: its verbs, their arguments and help.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the verb that the command line names.

@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
-
-use crate::support::{Plugin, kekring};
+use crate::support::Plugin;
 use crate::{assert_error, parts};
 
 const GOOD: &str = "apiVersion: kekring/v1alpha1
@@ -111,15 +109,6 @@ fn an_unknown_key_is_refused_at_every_level() {
 }
 
 #[test]
-fn a_missing_file_is_a_configuration_error() {
-    let output = kekring(&["status", "--config", "/nonexistent/config.yaml"])
-        .output()
-        .unwrap();
-
-    assert_error(&output, 2, "/nonexistent/config.yaml");
-}
-
-#[test]
 fn a_variable_goes_above_the_file() {
     let plugin = Plugin::unmade("{}");
     let check = |name: &str, value: &str| {
@@ -146,52 +135,4 @@ fn a_variable_goes_above_the_file() {
     assert_eq!(code, 2, "{err}");
     // What Kubernetes sets for a Service named kekring.
     assert_eq!(check("KEKRING_PORT", "tcp://10.0.0.1:443").0, 0);
-}
-
-#[test]
-fn the_generated_configuration_has_the_providers_in_the_order_of_the_phase() {
-    let plugin = Plugin::unmade("{}");
-    let generated = |args: &[&str]| -> Value {
-        let (code, out, err) = parts(&plugin.verb(&[&["config", "encryption"], args].concat()));
-        assert_eq!(code, 0, "{err}");
-        serde_saphyr::from_str(&out).unwrap()
-    };
-
-    let write = generated(&["--resources", "secrets,configmaps", "--name", "mine"]);
-    let read = generated(&["--phase", "read"]);
-    let json = generated(&["--phase", "read", "-o", "json"]);
-
-    assert_eq!(json, read);
-    let resources = &write["resources"][0];
-    assert_eq!(write["apiVersion"], "apiserver.config.k8s.io/v1");
-    assert_eq!(write["kind"], "EncryptionConfiguration");
-    assert_eq!(
-        resources["resources"],
-        serde_json::json!(["secrets", "configmaps"])
-    );
-    let kms = &resources["providers"][0]["kms"];
-    assert_eq!(
-        (&kms["apiVersion"], &kms["name"], &kms["timeout"]),
-        (&"v2".into(), &"mine".into(), &"3s".into())
-    );
-    assert_eq!(kms["endpoint"], format!("unix://{}", plugin.socket.display()));
-    assert!(resources["providers"][1]["identity"].is_object());
-    assert!(read["resources"][0]["providers"][0]["identity"].is_object());
-    assert_eq!(read["resources"][0]["providers"][1]["kms"]["name"], "kekring");
-}
-
-#[test]
-fn names_that_kube_apiserver_would_refuse_are_refused() {
-    let plugin = Plugin::unmade("{}");
-
-    assert_error(
-        &plugin.verb(&["config", "encryption", "--name", "a:b"]),
-        2,
-        "without ':'",
-    );
-    assert_error(
-        &plugin.verb(&["config", "encryption", "--resources", "secrets,"]),
-        2,
-        "cannot encrypt the resource \"\"",
-    );
 }

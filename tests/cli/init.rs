@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
+use crate::assert_error;
 use crate::support::Plugin;
-use crate::{assert_error, parts};
 
 #[test]
 fn makes_a_ring_a_root_and_a_recovery_code() {
@@ -124,14 +124,4 @@ fn an_existing_root_is_used_and_not_changed() {
 
     assert_eq!(fs::read(&root).unwrap(), [7; 32]);
     assert!(plugin.verb(&["keys", "list"]).status.success());
-}
-
-#[test]
-fn one_slot_only_is_warned_about() {
-    let plugin = Plugin::unmade("{}");
-
-    let (code, out, _) = parts(&plugin.verb(&["init", "--no-recovery"]));
-
-    assert_eq!(code, 0);
-    assert!(out.contains("warning: there is one root slot only"), "{out}");
 }

@@ -12,9 +12,13 @@
 mod support;
 
 mod config;
+mod golden;
 mod init;
+mod normal;
+mod session;
 mod terminal;
 mod verbs;
+mod world;
 
 use std::process::Output;
 

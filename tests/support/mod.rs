@@ -360,7 +360,8 @@ pub(crate) fn wait_until(what: &str, deadline: Duration, mut condition: impl FnM
     }
 }
 
-fn merge(base: &mut Value, over: Value) {
+/// Lays one tree over another: mappings are merged, all else is replaced.
+pub(crate) fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (name, value) in over {

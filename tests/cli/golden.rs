@@ -1,0 +1,336 @@
+//! Every outcome of every verb, each as a file in `tests/cli/golden`. `UPDATE_GOLDEN=1` writes what is seen into them.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::normal::Names;
+use crate::session::{Run, Session};
+use crate::support::{Killed, PATIENCE, ignored, in_repository, kekring, wait_until};
+use crate::world::{SETUPS, World};
+
+/// How wide help is, whoever asks.
+const WIDTH: &str = "100";
+/// Sessions at once: most of their time is spent waiting for disks and servers.
+const WORKERS: usize = 4;
+
+#[test]
+fn every_outcome_is_as_its_golden_file_says() {
+    let wanted = std::env::var("GOLDEN").unwrap_or_default();
+    let paths: Vec<PathBuf> = files()
+        .into_iter()
+        .filter(|it| name(it).contains(&wanted))
+        .collect();
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let seen = std::panic::catch_unwind(|| check(path));
+                    let difference = seen.unwrap_or_else(|_| Some("it panicked; see above".into()));
+                    let mut wrong = wrong.lock().unwrap();
+                    wrong.extend(difference.map(|it| format!("=== {}\n{it}", name(path))));
+                }
+            });
+        }
+    });
+
+    let mut wrong = wrong.into_inner().unwrap();
+    wrong.sort();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} golden files differ; look, then `UPDATE_GOLDEN=1 cargo test --test cli`\n\n{}",
+        wrong.len(),
+        paths.len(),
+        wrong.join("\n\n")
+    );
+}
+
+#[test]
+fn every_verb_has_its_outcomes_and_every_file_its_verb() {
+    let verbs = verbs();
+    let mut wrong = Vec::new();
+
+    for path in files() {
+        let dir = name(path.parent().unwrap());
+        if !verbs.iter().any(|(verb, _)| verb.join("/") == dir) {
+            wrong.push(format!("{}: there is no verb {dir:?}", name(&path)));
+        }
+    }
+    for (verb, leaf) in &verbs {
+        let outcomes = files()
+            .iter()
+            .filter(|it| name(it.parent().unwrap()) == verb.join("/"))
+            .count();
+        let needed = if *leaf { 2 } else { 1 };
+        if outcomes < needed {
+            wrong.push(format!("kekring {}: no golden file but its help", verb.join(" ")));
+        }
+    }
+
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_help_of_every_verb_is_a_golden_file() {
+    for (verb, _) in verbs() {
+        let path = root().join(verb.join("/")).join("help.txt");
+        if updating() && !path.exists() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let command = format!("{} --help", verb.join(" "));
+            fs::write(
+                &path,
+                format!("given: nothing\n$ kekring {}\nexit: 0\n", command.trim()),
+            )
+            .unwrap();
+            check(&path);
+        }
+
+        let session = Session::read(&path).unwrap_or_else(|why| panic!("{}: {why}", name(&path)));
+
+        let asked = [&verb[..], &["--help".to_owned()]].concat();
+        assert_eq!(session.runs[0].words(), asked, "{}", name(&path));
+    }
+}
+
+#[test]
+fn every_setup_is_used() {
+    let given: Vec<String> = files()
+        .iter()
+        .filter_map(|path| Session::read(path).ok())
+        .flat_map(|session| session.given)
+        .collect();
+
+    let unused: Vec<_> = SETUPS
+        .iter()
+        .map(|(name, _, _)| *name)
+        .filter(|name| !given.iter().any(|it| it == name))
+        .collect();
+
+    assert!(unused.is_empty(), "no golden file is given {unused:?}");
+}
+
+/// Runs a session and says what is other than in its file.
+fn check(path: &Path) -> Option<String> {
+    let old = match Session::read(path) {
+        Ok(session) => session,
+        Err(why) => return Some(why),
+    };
+    let new = match run(&old) {
+        Ok(new) => new,
+        Err(needs) => {
+            ignored(&format!("{needs} ({})", name(path)));
+            return None;
+        }
+    };
+    let text = fs::read_to_string(path).unwrap();
+    if text == new.text() {
+        return None;
+    }
+    if updating() {
+        fs::write(path, new.text()).unwrap();
+        return None;
+    }
+    Some(difference(&text, &new.text()))
+}
+
+/// The session with the outcomes that are seen. An error says what a setup lacks here.
+fn run(session: &Session) -> Result<Session, String> {
+    let mut world = World::new(&session.config);
+    let mut names = Names::new(&world.places());
+    let named = session.runs.iter().any(|run| run.command.contains("<KEY "));
+    for step in &session.given {
+        world.give(step)?;
+        if named && world.configured {
+            names.normal(&world.keys());
+        }
+    }
+    let mut runs = Vec::new();
+    for run in &session.runs {
+        runs.push(outcome(run, session, &world, &mut names));
+    }
+    Ok(Session {
+        remarks: session.remarks.clone(),
+        given: session.given.clone(),
+        config: session.config.clone(),
+        variables: session.variables.clone(),
+        runs,
+    })
+}
+
+fn outcome(run: &Run, session: &Session, world: &World, names: &mut Names) -> Run {
+    let words: Vec<String> = run.words().iter().map(|word| names.filled(word)).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let elsewhere = ["--config", "--dev", "--help", "--version"]
+        .iter()
+        .any(|it| words.contains(it));
+    let mut command = match world.configured && !elsewhere {
+        true => world.plugin.command(&words),
+        false => kekring(&words),
+    };
+    command.current_dir(&world.plugin.dir).env("COLUMNS", WIDTH);
+    if words.contains(&"--dev") {
+        command.env("KEKRING_NODE_NAME", "node-under-test");
+    }
+    for variable in &session.variables {
+        let (name, value) = variable.split_once('=').expect("env: NAME=value");
+        command.env(name, names.filled(value));
+    }
+    if let Some(user) = world.user {
+        command.uid(user).gid(user);
+    }
+    let output = ended(&mut command, &run.until);
+    let lines = |bytes: &[u8], names: &mut Names| -> Vec<String> {
+        let text = names.normal(&String::from_utf8_lossy(bytes));
+        text.lines().map(str::to_owned).collect()
+    };
+    let mut stdout = lines(&output.stdout, names);
+    stdout.truncate(run.first.unwrap_or(usize::MAX));
+    Run {
+        exit: output.status.code().unwrap_or(-1),
+        stdout,
+        stderr: run.stderr.as_ref().map(|_| lines(&output.stderr, names)),
+        ..run.clone()
+    }
+}
+
+/// Runs a command to its end; one with an `until` gets SIGTERM once it has written that.
+fn ended(command: &mut Command, until: &str) -> Output {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = Killed(child);
+    let stdout = Written::by(child.0.stdout.take().unwrap());
+    let stderr = Written::by(child.0.stderr.take().unwrap());
+    let (mut status, mut told) = (None, until.is_empty());
+    wait_until("the command to end", PATIENCE, || {
+        if !told && String::from_utf8_lossy(&stdout.bytes()).contains(until) {
+            kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
+            told = true;
+        }
+        status = child.0.try_wait().unwrap();
+        status.is_some()
+    });
+    Output {
+        status: status.unwrap(),
+        stdout: stdout.all(),
+        stderr: stderr.all(),
+    }
+}
+
+/// What comes through a pipe.
+struct Written {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Written {
+    fn by(mut pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                written.lock().unwrap().extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.bytes.lock().unwrap().clone()
+    }
+
+    fn all(self) -> Vec<u8> {
+        self.reader.join().unwrap();
+        self.bytes.lock().unwrap().clone()
+    }
+}
+
+/// Every verb as its words, the program itself as none; and whether it has none below it.
+fn verbs() -> Vec<(Vec<String>, bool)> {
+    let mut verbs = Vec::new();
+    let mut open = vec![(Vec::new(), kekring::cli::command())];
+    while let Some((words, command)) = open.pop() {
+        let below: Vec<_> = command
+            .get_subcommands()
+            .filter(|it| it.get_name() != "help")
+            .collect();
+        for verb in &below {
+            let words = [&words[..], &[verb.get_name().to_owned()]].concat();
+            open.push((words, (*verb).clone()));
+        }
+        verbs.push((words, below.is_empty()));
+    }
+    verbs
+}
+
+fn root() -> PathBuf {
+    in_repository("tests/cli/golden")
+}
+
+/// Every golden file, sorted.
+fn files() -> Vec<PathBuf> {
+    let (mut found, mut places) = (Vec::new(), vec![root()]);
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()));
+        } else if place != root().join("README.md") {
+            found.push(place);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+fn updating() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
+/// The lines of both, those of one alone marked: `-` the file's, `+` what was seen.
+fn difference(file: &str, seen: &str) -> String {
+    let (a, b): (Vec<&str>, Vec<&str>) = (file.lines().collect(), seen.lines().collect());
+    // The length of the longest common sequence of what follows.
+    let mut common = vec![vec![0_usize; b.len() + 1]; a.len() + 1];
+    for i in (0..a.len()).rev() {
+        for j in (0..b.len()).rev() {
+            common[i][j] = match a[i] == b[j] {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut i, mut j, mut lines) = (0, 0, Vec::new());
+    while i < a.len() || j < b.len() {
+        if i < a.len() && j < b.len() && a[i] == b[j] {
+            lines.push(format!("  {}", a[i]));
+            (i, j) = (i + 1, j + 1);
+        } else if j == b.len() || (i < a.len() && common[i + 1][j] >= common[i][j + 1]) {
+            lines.push(format!("- {}", a[i]));
+            i += 1;
+        } else {
+            lines.push(format!("+ {}", b[j]));
+            j += 1;
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn a_difference_marks_the_lines_of_one_side() {
+    assert_eq!(difference("a\nb\nc", "a\nx\nc\nd"), "  a\n- b\n+ x\n  c\n+ d");
+}

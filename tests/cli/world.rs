@@ -1,0 +1,272 @@
+//! The setups that a golden file may name after `given:`. Each is one small change of the world before it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Immutable, PATIENCE, Plugin, in_repository, shown, wait_until};
+
+/// What a session runs in.
+pub struct World {
+    pub plugin: Plugin,
+    /// Whether `--config` is put behind each command.
+    pub configured: bool,
+    /// The user that commands run as, if not this one.
+    pub user: Option<u32>,
+    tweaks: Value,
+    held: Vec<Held>,
+}
+
+/// What lasts until the end of the session.
+#[allow(dead_code)]
+enum Held {
+    Immutable(Immutable),
+    File(fs::File),
+    Listener(std::os::unix::net::UnixListener),
+}
+
+/// Every setup, with what it means.
+type Setup = fn(&mut World) -> Result<(), String>;
+pub const SETUPS: &[(&str, &str, Setup)] = &[
+    ("nothing", "an empty directory, and no --config", |world| {
+        fs::remove_file(&world.plugin.config).unwrap();
+        world.configured = false;
+        match Path::new(kekring::config::DEFAULT_PATH).exists() {
+            true => Err(format!("a machine without {}", kekring::config::DEFAULT_PATH)),
+            false => Ok(()),
+        }
+    }),
+    ("a configuration", "no ring, no root; --config names it", |_| {
+        Ok(())
+    }),
+    ("a ring", "made by `init --no-recovery`", |world| {
+        world.must(&["init", "--no-recovery"])
+    }),
+    (
+        "a ring with a recovery code",
+        "made by `init`, the code in <DIR>/code",
+        |world| world.must(&["init", "--recovery-code-file", "code"]),
+    ),
+    ("a rotation", "`rotate` has been run", |world| {
+        world.must(&["rotate"])
+    }),
+    (
+        "a prepared rotation",
+        "`rotate --prepare` has been run",
+        |world| world.must(&["rotate", "--prepare"]),
+    ),
+    ("a server", "`serve` answers, and has said so", |world| {
+        world.plugin.serve();
+        let status = world.path("run/status.json");
+        wait_until("a status without connections", PATIENCE, || {
+            let text = fs::read(&status).unwrap_or_default();
+            let status: Value = serde_json::from_slice(&text).unwrap_or_default();
+            status["generation"].as_u64() > Some(0) && status["connections"] == json!([])
+        });
+        Ok(())
+    }),
+    (
+        "a server without a ring to serve",
+        "`serve` listens, and Status errs",
+        |world| {
+            world.plugin.spawn();
+            let (socket, status) = (world.plugin.socket.clone(), world.path("run/status.json"));
+            wait_until("the socket", PATIENCE, || {
+                std::os::unix::net::UnixStream::connect(&socket).is_ok() && status.exists()
+            });
+            Ok(())
+        },
+    ),
+    ("the server hangs", "it has got SIGSTOP", |world| {
+        world.plugin.signal(Signal::STOP);
+        Ok(())
+    }),
+    ("the server was killed", "its socket is still there", |world| {
+        world.plugin.kill();
+        Ok(())
+    }),
+    (
+        "a foreign socket",
+        "something listens at the socket's path",
+        |world| {
+            fs::create_dir_all(world.path("run")).unwrap();
+            let listener = std::os::unix::net::UnixListener::bind(&world.plugin.socket).unwrap();
+            world.held.push(Held::Listener(listener));
+            Ok(())
+        },
+    ),
+    ("a wrong root", "the root file holds other bytes", |world| {
+        fs::write(world.path("root.key"), [9; 32]).unwrap();
+        Ok(())
+    }),
+    ("no root", "the root file is gone", |world| {
+        fs::remove_file(world.path("root.key")).unwrap();
+        Ok(())
+    }),
+    ("an open root", "others can read the root file", |world| {
+        chmod(&world.path("root.key"), 0o644);
+        Ok(())
+    }),
+    (
+        "another kind of root",
+        "the configuration names a passphrase alone",
+        |world| {
+            let path = world.path("passphrase");
+            fs::write(&path, "correct horse battery staple").unwrap();
+            chmod(&path, 0o600);
+            world.tweaks["ring"] = json!({"roots": [{"passphrase": {"path": path}}]});
+            world.plugin.configure(&world.tweaks.to_string());
+            Ok(())
+        },
+    ),
+    ("a suspended next key", "key 2 of a new ring", |world| {
+        let next = world.plugin.json(&["status"])["next"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        world.must(&["keys", "suspend", &next])
+    }),
+    (
+        "below mark",
+        "rotated, and the newest generation is gone",
+        |world| {
+            world.must(&["rotate"])?;
+            fs::remove_file(world.newest()).unwrap();
+            Ok(())
+        },
+    ),
+    ("ring gone", "the mark alone is there", |world| {
+        fs::remove_file(world.newest()).unwrap();
+        Ok(())
+    }),
+    (
+        "a damaged newest",
+        "one byte of the newest generation is another",
+        |world| {
+            let path = world.newest();
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[60] ^= 1;
+            fs::write(path, bytes).unwrap();
+            Ok(())
+        },
+    ),
+    (
+        "another machine",
+        "the machine id is another one than at `init`",
+        |world| {
+            fs::write(world.path("machine-id"), "another\n").unwrap();
+            Ok(())
+        },
+    ),
+    (
+        "a read-only ring",
+        "nobody can write in the ring's directory",
+        |world| {
+            let dir = world.path("ring");
+            let immutable = Immutable::new(&dir).ok_or("chattr, root and a file system with +i")?;
+            world.held.push(Held::Immutable(immutable));
+            Ok(())
+        },
+    ),
+    ("an open ring", "others can read the ring's directory", |world| {
+        chmod(&world.path("ring"), 0o755);
+        Ok(())
+    }),
+    (
+        "a mirror that is away",
+        "ring.mirror names a directory that is not there",
+        |world| {
+            world.tweaks["ring"]["mirror"] = json!(world.path("mirror"));
+            world.plugin.configure(&world.tweaks.to_string());
+            Ok(())
+        },
+    ),
+    ("a busy ring", "another process holds the ring's lock", |world| {
+        let file = fs::File::open(world.path("ring/lock")).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        world.held.push(Held::File(file));
+        Ok(())
+    }),
+    (
+        "another user",
+        "commands run as user 65533, who may look into <DIR>",
+        |world| {
+            if !rustix::process::geteuid().is_root() {
+                return Err("root".into());
+            }
+            chmod(&world.plugin.dir, 0o755);
+            world.user = Some(65533);
+            Ok(())
+        },
+    ),
+];
+
+impl World {
+    pub fn new(config: &str) -> Self {
+        let plugin = Plugin::unmade("{}");
+        fs::write(plugin.dir.join("machine-id"), "one\n").unwrap();
+        let mut tweaks = json!({"node": {"machineIdFile": plugin.dir.join("machine-id")}});
+        let config = config.replace("<DIR>", plugin.dir.to_str().unwrap());
+        let over = if config.is_empty() { "{}" } else { &config };
+        crate::support::merge(&mut tweaks, serde_saphyr::from_str(over).unwrap());
+        plugin.configure(&tweaks.to_string());
+        Self {
+            plugin,
+            configured: true,
+            user: None,
+            tweaks,
+            held: Vec::new(),
+        }
+    }
+
+    /// Runs a setup; says what is missing where it cannot be had.
+    pub fn give(&mut self, step: &str) -> Result<(), String> {
+        let (_, _, setup) = SETUPS
+            .iter()
+            .find(|(name, _, _)| *name == step)
+            .unwrap_or_else(|| panic!("there is no setup {step:?}; tests/cli/world.rs has them"));
+        setup(self)
+    }
+
+    /// The places that commands and outcomes name.
+    pub fn places(&self) -> [(&'static str, String); 2] {
+        [
+            ("<FILES>", in_repository("tests/cli/files").display().to_string()),
+            ("<DIR>", self.plugin.dir.display().to_string()),
+        ]
+    }
+
+    /// Every key of the ring, as long as it can be opened.
+    pub fn keys(&self) -> String {
+        let output = self.plugin.verb(&["keys", "list"]);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn must(&self, args: &[&str]) -> Result<(), String> {
+        let mut command = self.plugin.command(args);
+        let output = command.current_dir(&self.plugin.dir).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", shown(&output));
+        Ok(())
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.plugin.dir.join(below)
+    }
+
+    fn newest(&self) -> PathBuf {
+        let number = |path: &PathBuf| -> Option<u64> {
+            let name = path.file_name()?.to_str()?.strip_prefix("gen-")?;
+            name.split('-').next()?.parse().ok()
+        };
+        let entries = fs::read_dir(self.path("ring")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.max_by_key(number).expect("a generation")
+    }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
