@@ -1,6 +1,7 @@
 //! `kekring backup`: a sealed copy of the ring, out; and whether one opens and what it lacks.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -10,10 +11,11 @@ use super::output::Output;
 use super::place::{Place, custody};
 use super::recovery::OpenWith;
 use super::root::{Row, rows};
-use crate::custody::{Opened, test_keys};
+use crate::crypto::secret::Key32;
+use crate::custody::{Custody, OpenError, Opened, test_keys};
 use crate::keyring::KeyId;
 use crate::keyring::ring::Ring;
-use crate::store::{Backup, destination, generation_name};
+use crate::store::{Backup, StoreError, destination, generation_name};
 use crate::telemetry::{now, shown_time};
 
 /// The copy holds every key, sealed as it is in the store: it is worth nothing without a root, so keep the two apart. It
@@ -84,26 +86,28 @@ impl BackupVerb {
         let file = destination(file, &name);
         let there = Backup::read(&file).is_ok_and(|known| known.bytes() == head.bytes);
         if !there {
-            Backup::write(&file, &head.bytes)?;
+            Backup::write(&file, &head.bytes).map_err(|why| unwritten(&file, &why))?;
         }
-        let copy = custody.open_backup(&Backup::read(&file)?, Some(&opened.ring_key), now())?;
+        let copy = open(&custody, &file, Some(&opened.ring_key))?.1;
         let outdated = opened.backup_warning();
         let mut warnings: Vec<String> = opened.warnings.clone();
         warnings.retain(|warning| Some(warning) != outdated.as_ref());
+        warnings.extend(opened.frozen.iter().map(ToString::to_string));
         warnings.extend(custody.note_backup(&opened, now()).err().map(|why| {
             format!("the backup is good, and it cannot be noted beside the ring that it was made: {why}")
         }));
+        self.report(&file, &copy, there, warnings);
+        Ok(())
+    }
+
+    fn report(&self, file: &Path, copy: &Opened, there: bool, warnings: Vec<String>) {
+        let newest = copy.ring.keys.last().map(|key| key.id.to_string());
         let made = Made {
             file: file.display().to_string(),
             ring: copy.ring.id.to_string(),
             generation: copy.ring.generation,
             keys: copy.ring.keys.len(),
-            newest: copy
-                .ring
-                .keys
-                .last()
-                .map(|key| key.id.to_string())
-                .unwrap_or_default(),
+            newest: newest.unwrap_or_default(),
             slots: rows(&copy.head.header.slots),
             warnings,
         };
@@ -123,7 +127,6 @@ impl BackupVerb {
             }
             text
         });
-        Ok(())
     }
 }
 
@@ -145,7 +148,7 @@ impl Verify {
         let mut custody = custody(&place.config()?)?;
         let here = custody.open(None, now());
         custody.roots.extend(self.open_with.root()?);
-        let copy = custody.open_backup(&Backup::read(&self.file)?, None, now())?;
+        let copy = open(&custody, &self.file, None)?.1;
         test_keys(&copy.ring, &copy.ring).map_err(|why| {
             let why = format!("cannot use the backup {}: {why}", self.file.display());
             Failure::failed(why, "use another backup")
@@ -181,6 +184,47 @@ impl Verify {
     }
 }
 
+/// Reads and opens a backup.
+pub(super) fn open(
+    custody: &Custody,
+    file: &Path,
+    held: Option<&Arc<Key32>>,
+) -> Result<(Backup, Opened), Failure> {
+    let shown = file.display();
+    let backup = Backup::read(file).map_err(|why| {
+        Failure::failed(
+            format!("cannot use the backup {shown}: {why}"),
+            "name a file that `kekring backup` wrote",
+        )
+    })?;
+    match custody.open_backup(&backup, held, now()) {
+        Ok(opened) => Ok((backup, opened)),
+        Err(why) => {
+            let hint = match &why {
+                OpenError::Format { .. } => "use another backup; this file was left as it is".to_owned(),
+                OpenError::Roots { .. } => {
+                    "one of the roots of its time opens it; `--open-with -` asks for the recovery code"
+                        .to_owned()
+                }
+                other => other.hint(),
+            };
+            Err(Failure::refused_if(
+                why.is_refusal(),
+                format!("cannot use the backup {shown}: {}", why.cause()),
+                hint,
+            ))
+        }
+    }
+}
+
+fn unwritten(file: &Path, why: &StoreError) -> Failure {
+    Failure::refused_if(
+        matches!(why, StoreError::Denied(_)),
+        format!("cannot write the backup {}: {why}", file.display()),
+        "name a new file in a directory that exists, can be written and has space",
+    )
+}
+
 fn lacking(here: &Ring, copy: &Ring) -> Vec<KeyId> {
     let ids = here.keys.iter().map(|key| &key.id);
     ids.filter(|id| copy.key(id).is_none()).cloned().collect()
@@ -189,7 +233,7 @@ fn lacking(here: &Ring, copy: &Ring) -> Vec<KeyId> {
 fn other_ring(file: &Path, here: &Opened, copy: &Opened) -> Failure {
     Failure::refused(
         format!(
-            "{} is a backup of ring {}, and the ring here is {}",
+            "cannot compare {}: it is a backup of ring {}, and here is ring {}",
             file.display(),
             copy.ring.id,
             here.ring.id

@@ -45,7 +45,7 @@ impl Failure {
         }
     }
 
-    fn refused_if(refusal: bool, message: String, hint: impl Into<String>) -> Self {
+    pub(super) fn refused_if(refusal: bool, message: String, hint: impl Into<String>) -> Self {
         Self::with_code(if refusal { 3 } else { 1 }, message, hint)
     }
 

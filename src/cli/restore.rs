@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::backup;
 use super::failure::Failure;
 use super::output::Output;
 use super::place::{Place, custody, file_store};
@@ -13,7 +14,6 @@ use crate::config::Config;
 use crate::custody::{Custody, Opened};
 use crate::keyring::KeyId;
 use crate::keyring::join::covers;
-use crate::store::Backup;
 use crate::telemetry::now;
 
 /// On a fresh machine the backup becomes the ring. Where a ring is, the two are joined: every key of both, and nothing is
@@ -51,10 +51,9 @@ impl Restore {
         let config = place.config()?;
         let mut custody = custody(&config)?;
         custody.roots.extend(self.open_with.root()?);
-        let mut gained = Vec::new();
-        let mut message = "nothing was restored".to_owned();
+        let (mut gained, mut said) = (Vec::new(), Vec::new());
         if let Some(file) = &self.file {
-            (gained, message) = put(&config, &custody, file)?;
+            gained = put(&config, &custody, file, &mut said)?;
         }
         let mut opened = custody.open(None, now())?;
         if opened.joined && opened.frozen.is_none() {
@@ -63,19 +62,28 @@ impl Restore {
         }
         let adopted = self.adopt && !custody.is_here(&opened);
         if adopted {
-            opened = custody.adopt(&opened, now())?;
-            message += "; the ring belongs to this machine now, and must not be served on the other any more";
-        } else if opened.frozen.is_none() && opened.refusing.is_none() {
+            custody.adopt(&opened, now())?;
+        } else if opened.frozen.is_none() {
             let mark = custody.next_mark(opened.mark.as_ref(), &opened, now());
             custody.settle(&opened, mark.as_ref())?;
         }
-        self.report(&opened, &gained, adopted, message);
+        if self.adopt {
+            said.push(match adopted {
+                true => {
+                    "the ring belongs to this machine now; it must not be served on the other any more".into()
+                }
+                false => "the ring belongs to this machine already".to_owned(),
+            });
+        }
+        let opened = custody.open(None, now())?;
+        self.report(&opened, &gained, adopted, said.join("\n"));
         Ok(())
     }
 
     fn report(&self, opened: &Opened, gained: &[KeyId], adopted: bool, message: String) {
         let mut warnings = opened.warnings.clone();
-        warnings.extend(opened.refusing.as_ref().map(ToString::to_string));
+        warnings.extend(opened.frozen.iter().map(ToString::to_string));
+        warnings.extend(opened.refusing.iter().map(ToString::to_string));
         let restored = Restored {
             ring: opened.ring.id.to_string(),
             generation: opened.ring.generation,
@@ -105,29 +113,37 @@ impl Restore {
 }
 
 /// Puts the backup among the generations, where it says anything new; the keys that it brings.
-fn put(config: &Config, custody: &Custody, file: &Path) -> Result<(Vec<KeyId>, String), Failure> {
-    let backup = Backup::read(file)?;
+fn put(
+    config: &Config,
+    custody: &Custody,
+    file: &Path,
+    said: &mut Vec<String>,
+) -> Result<Vec<KeyId>, Failure> {
     let shown = file.display();
     // By itself first: what does not open is not put anywhere.
-    let copy = custody.open_backup(&backup, None, now())?;
+    let (backup, copy) = backup::open(custody, file, None)?;
     let here = custody.open(None, now()).ok();
     if here.as_ref().is_some_and(|here| says_it_all(here, &copy)) {
-        return Ok((Vec::new(), format!("the ring has everything that {shown} has")));
+        said.push(format!(
+            "nothing to restore: the ring has everything that {shown} has"
+        ));
+        return Ok(Vec::new());
     }
     // The two together, before anything is written: two rings stay two.
     let both = custody.open_with_backup(&backup, now())?;
     file_store(config).create_directories()?;
     custody.put_backup(&backup, &both)?;
+    said.push(format!(
+        "restored generation {} from {shown}",
+        copy.ring.generation
+    ));
+    // Until something changes, this is the backup of what is here.
+    if both.head.hash == copy.head.hash && both.backup.is_none() {
+        let _ = custody.note_backup(&copy, copy.head.header.written);
+    }
     let new = |id: &KeyId| here.as_ref().is_none_or(|here| here.ring.key(id).is_none());
-    let gained = copy
-        .ring
-        .keys
-        .iter()
-        .map(|key| &key.id)
-        .filter(|id| new(id))
-        .cloned();
-    let message = format!("restored generation {} from {shown}", copy.ring.generation);
-    Ok((gained.collect(), message))
+    let gained = copy.ring.keys.iter().map(|key| &key.id).filter(|id| new(id));
+    Ok(gained.cloned().collect())
 }
 
 fn says_it_all(here: &Opened, copy: &Opened) -> bool {

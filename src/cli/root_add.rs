@@ -27,6 +27,9 @@ pub(super) struct Add {
     /// Make a recovery code and write it to this new file, 0600
     #[arg(long, value_name = "FILE", conflicts_with = "recovery_code")]
     recovery_code_file: Option<PathBuf>,
+    /// Make a root key file anew where it is missing although it has a slot: the key in it is lost for good
+    #[arg(long)]
+    replace_lost: bool,
     #[command(flatten)]
     open_with: OpenWith,
     #[command(flatten)]
@@ -52,7 +55,7 @@ impl Add {
         let mut made = Vec::new();
         let new = match &recovery {
             Some(recovery) => vec![recovery.make()?],
-            None => without_slot(&config, &opened.head.header, &mut made)?,
+            None => self.without_slot(&config, &opened.head.header, &mut made)?,
         };
         let done = if new.is_empty() {
             Ok(opened)
@@ -81,30 +84,31 @@ impl Add {
         let otherwise = "give --recovery-code-file FILE";
         Recovery::to(self.recovery_code_file.as_deref(), otherwise).map(Some)
     }
-}
 
-/// The configured roots that open no slot. Their missing files are made, and named in `made`.
-fn without_slot(
-    config: &Config,
-    header: &Header,
-    made: &mut Vec<PathBuf>,
-) -> Result<Vec<Box<dyn RootKey>>, Failure> {
-    let mut new = Vec::new();
-    for entry in &config.ring.roots {
-        let root = entry.build();
-        let known = header.slots.iter().any(|slot| slot.name == root.describe());
-        if let RootConfig::File(file) = entry
-            && !known
-            && matches!(file.path.try_exists(), Ok(false))
-        {
-            make_root_file(config, &file.path)?;
-            made.push(file.path.clone());
+    /// The configured roots that open no slot. Their missing files are made, and named in `made`.
+    fn without_slot(
+        &self,
+        config: &Config,
+        header: &Header,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<Vec<Box<dyn RootKey>>, Failure> {
+        let mut new = Vec::new();
+        for entry in &config.ring.roots {
+            let root = entry.build();
+            let known = header.slots.iter().any(|slot| slot.name == root.describe());
+            if let RootConfig::File(file) = entry
+                && (!known || self.replace_lost)
+                && matches!(file.path.try_exists(), Ok(false))
+            {
+                make_root_file(config, &file.path)?;
+                made.push(file.path.clone());
+            }
+            if !opens_any(root.as_ref(), header)? {
+                new.push(root);
+            }
         }
-        if !opens_any(root.as_ref(), header)? {
-            new.push(root);
-        }
+        Ok(new)
     }
-    Ok(new)
 }
 
 fn opens_any(root: &dyn RootKey, header: &Header) -> Result<bool, Failure> {
@@ -115,7 +119,7 @@ fn opens_any(root: &dyn RootKey, header: &Header) -> Result<bool, Failure> {
             Err(why) => {
                 return Err(Failure::failed(
                     format!("cannot try the {}: {why}", root.describe()),
-                    "bring it back, or take it out of ring.roots; nothing was changed",
+                    "bring it back; where its key is lost for good, `--replace-lost` makes another; nothing was changed",
                 ));
             }
         }
@@ -125,10 +129,7 @@ fn opens_any(root: &dyn RootKey, header: &Header) -> Result<bool, Failure> {
 
 fn text(added: &Added, recovery: Option<&Recovery>) -> String {
     if added.added.is_empty() {
-        return format!(
-            "nothing to add: every configured root opens one of the {} slots",
-            added.slots.len()
-        );
+        return "nothing to add: every configured root opens a slot".to_owned();
     }
     let mut text = String::new();
     for slot in &added.added {

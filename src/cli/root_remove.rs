@@ -158,8 +158,9 @@ fn unreachable(opened: &Opened) -> Vec<String> {
             crate::telemetry::shown_time(backup.written)
         ));
     }
+    let other = if what.is_empty() { "" } else { " other" };
     what.push(format!(
-        "every other backup that was made before, with the keys {keys}"
+        "every{other} backup that was made before now, with the keys {keys}"
     ));
     what.push(
         "snapshots of the disks that hold ring or mirror, and what an SSD keeps of deleted files".into(),

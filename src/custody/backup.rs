@@ -61,11 +61,10 @@ impl Opened {
         let mut lacking = backup.lacks(&self.ring);
         let first = lacking.next()?;
         let in_use = self.ring.key(first).is_some_and(|key| key.activated.is_some());
-        let (further, use_of) = (lacking.count(), if in_use { "in use" } else { "the next one" });
-        let more = if further == 0 {
-            String::new()
-        } else {
-            format!(" and {further} newer")
+        let use_of = if in_use { "which is in use" } else { "the next one" };
+        let more = match lacking.count() {
+            0 => String::new(),
+            more => format!(", and {more} newer"),
         };
         Some(format!(
             "the last backup, of generation {}, lacks key {first}, {use_of}{more}; `kekring backup FILE`",

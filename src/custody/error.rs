@@ -81,12 +81,21 @@ impl OpenError {
                 "no configured root is of the kind of any slot; add the root that `init` used to ring.roots".into()
             }
             Self::Roots { tried, .. } if tried.iter().all(|(_, why)| *why == RootError::WrongRoot) => {
-                "wrong root: restore the root that this ring was made with, or add the recovery code as a passphrase root".into()
+                "wrong root: restore the root that this ring was made with; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into()
             }
-            Self::Roots { .. } => "bring one of the roots back, or add the recovery code as a passphrase root".into(),
+            Self::Roots { .. } => "bring one of the roots back; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into(),
             Self::Development { development: true, .. } => "use it with `--dev DIR`, for tests only; `kekring init` makes a real ring".into(),
             Self::Development { .. } => "`--dev` is for throw-away rings; use --config for this one".into(),
             Self::TwoRings { .. } => "move the files of the ring that does not belong here elsewhere; delete nothing".into(),
+        }
+    }
+
+    /// What is wrong with one copy, where the ring itself did open.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Format { place, why } => format!("{place}: {why}"),
+            Self::Store { place, why } => format!("{place}: {why}"),
+            other => other.to_string(),
         }
     }
 

@@ -75,14 +75,13 @@ fn prunable(older: &[Version], ring_key: &Arc<Key32>) -> Vec<String> {
 /// What a person should know of the copies that did not open, and whether that forbids a change.
 fn complaints(known: &mut Vec<String>, damage: &Damage, head: &Version) -> (Vec<String>, Option<Frozen>) {
     let mut warnings = std::mem::take(known);
-    warnings.extend(damage.iter().map(|(_, why)| why.to_string()));
+    warnings.extend(damage.iter().map(|(_, why)| why.cause()));
     let mut frozen = None;
     for (generation, why) in damage.iter().filter(|(number, _)| *number > head.ring.generation) {
-        let (generation, why) = (*generation, why.to_string());
+        let (generation, why) = (*generation, why.cause());
         Frozen::add(&mut frozen, Reason::Damaged { generation, why });
     }
     if !head.writable {
-        warnings.push(Reason::NewerFormat.to_string());
         Frozen::add(&mut frozen, Reason::NewerFormat);
     }
     (warnings, frozen)

@@ -103,9 +103,8 @@ impl Opened {
         lifecycle::successor(&self.ring)
     }
 
-    /// Keeps the ring from being changed, and says so.
+    /// Keeps the ring from being changed.
     fn freeze(&mut self, reason: Reason) {
-        self.warnings.push(reason.to_string());
         Frozen::add(&mut self.frozen, reason);
     }
 

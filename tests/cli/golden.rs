@@ -146,11 +146,14 @@ fn check(path: &Path) -> Option<String> {
 fn run(session: &Session) -> Result<Session, String> {
     let mut world = World::new(&session.config);
     let mut names = Names::new(&world.places());
-    let named = session.runs.iter().any(|run| run.command.contains("<KEY "));
+    let named = ["<KEY ", "<SLOT "]
+        .iter()
+        .any(|name| session.runs.iter().any(|run| run.command.contains(name)));
     for step in &session.given {
         world.give(step)?;
         if named && world.configured {
             names.normal(&world.keys());
+            names.normal(&world.slots());
         }
     }
     let mut runs = Vec::new();
@@ -167,7 +170,12 @@ fn run(session: &Session) -> Result<Session, String> {
 }
 
 fn outcome(run: &Run, session: &Session, world: &World, names: &mut Names) -> Run {
-    let words: Vec<String> = run.words().iter().map(|word| names.filled(word)).collect();
+    let newest = || world.newest().file_stem().unwrap().to_string_lossy().into_owned();
+    let filled = |word: &String| match word.as_str() {
+        "<NEWEST>" => newest(),
+        word => names.filled(word),
+    };
+    let words: Vec<String> = run.words().iter().map(filled).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let elsewhere = ["--config", "--dev", "--help", "--version"]
         .iter()

@@ -10,6 +10,7 @@ pub struct Names {
     places: Vec<(String, String)>,
     keys: Vec<(String, String)>,
     rings: Vec<String>,
+    slots: Vec<(String, String)>,
 }
 
 impl Names {
@@ -25,7 +26,7 @@ impl Names {
 
     /// The text that a name in a command stands for.
     pub fn filled(&self, word: &str) -> String {
-        let known = self.places.iter().chain(&self.keys);
+        let known = self.places.iter().chain(&self.keys).chain(&self.slots);
         known.fold(word.to_owned(), |word, (name, text)| word.replace(name, text))
     }
 
@@ -90,7 +91,10 @@ impl Names {
             return Some((name, 64));
         }
         if hexadecimal(word, 32) {
-            return Some((self.ring(word), 32));
+            // What stands behind the word `ring` is one; every other such name is a root slot's.
+            let mut words = before.split(|c: char| !c.is_ascii_alphabetic());
+            let ring = words.rfind(|it| !it.is_empty()) == Some("ring");
+            return Some((if ring { self.ring(word) } else { self.slot(word) }, 32));
         }
         if rest.get(..20).is_some_and(is_time) {
             return Some(("<TIME>".into(), 20));
@@ -127,6 +131,15 @@ impl Names {
             name.insert(name.len() - 1, '\'');
         }
         self.keys.push((name.clone(), id.to_owned()));
+        name
+    }
+
+    fn slot(&mut self, id: &str) -> String {
+        if let Some((name, _)) = self.slots.iter().find(|(_, known)| known == id) {
+            return name.clone();
+        }
+        let name = format!("<SLOT {}>", self.slots.len() + 1);
+        self.slots.push((name.clone(), id.to_owned()));
         name
     }
 
@@ -207,6 +220,7 @@ fn what_varies_has_a_name_and_what_does_not_is_kept() {
         "<DIR>/ring/gen-12-<HASH>.ring"
     );
     assert_eq!(normal("ring 00112233445566778899aabbccddeeff"), "ring <RING>");
+    assert_eq!(normal("slot 00112233445566778899aabbccddeeff"), "slot <SLOT 1>");
     assert_eq!(
         normal("at 2026-11-24T10:43:33Z, for 1m5s"),
         "at <TIME>, for <AGE>"

@@ -184,6 +184,114 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
             Ok(())
         },
     ),
+    (
+        "a second root",
+        "second.key has a slot, and is configured",
+        |world| {
+            let roots = ["root.key", "second.key"].map(|name| json!({"file": {"path": world.path(name)}}));
+            world.tweaks["ring"]["roots"] = json!(roots);
+            world.plugin.configure(&world.tweaks.to_string());
+            world.must(&["root", "add"])
+        },
+    ),
+    ("a third root", "third.key is configured and not there", |world| {
+        let roots = ["root.key", "third.key"].map(|name| json!({"file": {"path": world.path(name)}}));
+        world.tweaks["ring"]["roots"] = json!(roots);
+        world.plugin.configure(&world.tweaks.to_string());
+        Ok(())
+    }),
+    ("the second root is away", "its file is gone", |world| {
+        fs::remove_file(world.path("second.key")).unwrap();
+        Ok(())
+    }),
+    ("a mirror", "ring.mirror is there and up to date", |world| {
+        let mirror = world.path("mirror");
+        fs::create_dir(&mirror).unwrap();
+        chmod(&mirror, 0o700);
+        world.tweaks["ring"]["mirror"] = json!(mirror);
+        world.plugin.configure(&world.tweaks.to_string());
+        world.must(&["rotate"])
+    }),
+    ("a backup", "in <DIR>/backup, noted", |world| {
+        world.must(&["backup", "backup"])
+    }),
+    (
+        "a backup by hand",
+        "in <DIR>/backup, a copy of the newest generation",
+        |world| {
+            fs::copy(world.newest(), world.path("backup")).unwrap();
+            Ok(())
+        },
+    ),
+    ("a damaged backup", "one byte of it is another", |world| {
+        let mut bytes = fs::read(world.path("backup")).unwrap();
+        bytes[60] ^= 1;
+        fs::write(world.path("backup"), bytes).unwrap();
+        Ok(())
+    }),
+    (
+        "a fresh machine",
+        "no ring, no mark; the root is there",
+        |world| {
+            fs::remove_dir_all(world.path("ring")).unwrap();
+            Ok(())
+        },
+    ),
+    (
+        "the newest is lost",
+        "the newest generation is gone, its mark is not",
+        |world| {
+            fs::remove_file(world.newest()).unwrap();
+            Ok(())
+        },
+    ),
+    (
+        "another ring",
+        "its backup is <DIR>/backup, under the same root",
+        |world| {
+            fs::rename(world.path("ring"), world.path("elsewhere")).unwrap();
+            world.must(&["init", "--no-recovery"])?;
+            world.must(&["backup", "backup"])?;
+            fs::remove_dir_all(world.path("ring")).unwrap();
+            fs::rename(world.path("elsewhere"), world.path("ring")).unwrap();
+            Ok(())
+        },
+    ),
+    ("a file in the way", "<DIR>/backup is something else", |world| {
+        fs::write(world.path("backup"), "precious").unwrap();
+        Ok(())
+    }),
+    (
+        "a credential",
+        "made by systemd-creds, and configured beside the root",
+        |world| {
+            let (plain, sealed) = (world.path("plain"), world.path("sealed"));
+            fs::write(&plain, [3; 32]).unwrap();
+            let mut command = std::process::Command::new("systemd-creds");
+            command
+                .args(["encrypt", "--with-key=host", "--name=kekring-root"])
+                .arg(&plain)
+                .arg(&sealed);
+            if !command.output().is_ok_and(|output| output.status.success()) {
+                return Err("systemd-creds, and root".into());
+            }
+            world.tweaks["ring"]["roots"] = json!([
+                {"file": {"path": world.path("root.key")}},
+                {"credential": {"name": "kekring-root", "encryptedFile": sealed}},
+            ]);
+            world.plugin.configure(&world.tweaks.to_string());
+            Ok(())
+        },
+    ),
+    (
+        "the credential is another's",
+        "its name is another one",
+        |world| {
+            world.tweaks["ring"]["roots"][1]["credential"]["name"] = json!("other");
+            world.plugin.configure(&world.tweaks.to_string());
+            Ok(())
+        },
+    ),
     ("a busy ring", "another process holds the ring's lock", |world| {
         let file = fs::File::open(world.path("ring/lock")).unwrap();
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
@@ -245,6 +353,12 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Every root slot, as long as a header can be read.
+    pub fn slots(&self) -> String {
+        let output = self.plugin.verb(&["root", "list"]);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     fn must(&self, args: &[&str]) -> Result<(), String> {
         let mut command = self.plugin.command(args);
         let output = command.current_dir(&self.plugin.dir).output().unwrap();
@@ -256,7 +370,8 @@ impl World {
         self.plugin.dir.join(below)
     }
 
-    fn newest(&self) -> PathBuf {
+    /// The newest generation.
+    pub fn newest(&self) -> PathBuf {
         let number = |path: &PathBuf| -> Option<u64> {
             let name = path.file_name()?.to_str()?.strip_prefix("gen-")?;
             name.split('-').next()?.parse().ok()

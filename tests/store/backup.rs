@@ -59,7 +59,7 @@ fn the_record_says_which_key_the_last_backup_lacks() {
         "{next}"
     );
     assert!(
-        active.contains("lacks key k3-") && active.contains("in use and 1 newer"),
+        active.contains("lacks key k3-") && active.contains("which is in use, and 1 newer"),
         "{active}"
     );
 }
