@@ -77,6 +77,17 @@ impl Client {
             .map(|response| response.plaintext)
     }
 
+    /// Begins a Decrypt and goes away in the middle of it, after `meanwhile`.
+    pub fn abandon<T>(&self, request: kms::DecryptRequest, meanwhile: impl FnOnce() -> T) -> T {
+        let mut client = KeyManagementServiceClient::new(self.channel.clone());
+        let call = self
+            .runtime
+            .spawn(async move { client.decrypt(Request::new(request)).await.map(|_| ()) });
+        let seen = meanwhile();
+        call.abort();
+        seen
+    }
+
     /// Sends any message to any method, and says how that was answered.
     pub fn code<M: prost::Message + Default + 'static>(&self, path: &'static str, message: M) -> Code {
         self.raw(path, message)

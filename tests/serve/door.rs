@@ -50,7 +50,7 @@ fn a_client_that_does_not_begin_is_closed_and_others_are_served_meanwhile() {
 }
 
 /// An open connection that asks nothing: what HTTP/2 begins with, and an empty SETTINGS frame (RFC 9113 §3.4).
-fn idle(socket: &Path) -> UnixStream {
+pub fn idle(socket: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -101,13 +101,30 @@ fn connections_far_over_the_cap_are_closed_without_a_word() {
 
 /// What systemd does: binds the socket, and passes it to the server as descriptor 3.
 fn activate(plugin: &Plugin, listener: &UnixListener) -> Killed {
+    activate_by(
+        plugin,
+        "exec 3<&0 </dev/null; LISTEN_FDS=1",
+        OwnedFd::from(listener.try_clone().unwrap()).into(),
+        Stdio::null(),
+    )
+}
+
+/// The same with two sockets, which become descriptors 3 and 4 in this order.
+pub fn activate_two(plugin: &Plugin, first: OwnedFd, second: OwnedFd) -> Killed {
+    let descriptors = "exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_FDS=2";
+    activate_by(plugin, descriptors, first.into(), second.into())
+}
+
+fn activate_by(plugin: &Plugin, descriptors: &str, stdin: Stdio, stdout: Stdio) -> Killed {
     let server = Command::new("/bin/sh")
         .arg("-c")
-        .arg("exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve --config \"$1\"")
+        .arg(format!(
+            "{descriptors} LISTEN_PID=$$ exec \"$0\" serve --config \"$1\""
+        ))
         .arg(KEKRING)
         .arg(&plugin.config)
-        .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
-        .stdout(Stdio::null())
+        .stdin(stdin)
+        .stdout(stdout)
         .stderr(Stdio::null())
         .spawn();
     Killed(server.unwrap())

@@ -9,7 +9,7 @@ use kekring::proto::kms;
 
 use crate::client::Client;
 use crate::ring::custody;
-use crate::support::{PATIENCE, Plugin, wait_until};
+use crate::support::{PATIENCE, Plugin, scrape, wait_until};
 
 /// The ring key, the root key and every KEK of a plugin.
 fn secrets(plugin: &Plugin) -> Vec<Vec<u8>> {
@@ -47,7 +47,7 @@ fn leaks(haystack: &[u8], secret: &[u8]) -> bool {
 fn no_secret_in_logs_files_environment_or_command_line() {
     for format in ["text", "json"] {
         let plugin = Plugin::with(&format!(
-            "{{telemetry: {{log: {{level: trace, format: {format}}}}}}}"
+            "{{telemetry: {{listen: '127.0.0.1:0', log: {{level: trace, format: {format}}}}}}}"
         ));
         let client = Client::connect(&plugin.socket);
         let seed: Vec<u8> = (0..32).map(|byte| byte * 7 + 1).collect();
@@ -75,6 +75,11 @@ fn no_secret_in_logs_files_environment_or_command_line() {
             fs::read(format!("/proc/{pid}/environ")).unwrap(),
             fs::read(plugin.socket.with_file_name("status.json")).unwrap(),
         ];
+        for page in ["/metrics", "/readyz?verbose", "/livez"] {
+            let answer = scrape::get(&plugin.telemetry(), page).unwrap();
+            assert_eq!(answer.status, 200, "{answer:?}");
+            places.push(answer.body.into_bytes());
+        }
         for verb in [
             &["status"][..],
             &["keys", "list"],
