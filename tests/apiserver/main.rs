@@ -16,6 +16,8 @@
 mod at_rest;
 mod client;
 mod control_plane;
+#[path = "../support/golang.rs"]
+mod golang;
 mod lab;
 mod load;
 mod outage;
@@ -32,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use program::{Missing, program};
+use program::program;
 
 /// One trial for each scenario, called by the scenario's own name.
 macro_rules! trials {
@@ -74,21 +76,12 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    match program() {
-        Ok(_) => {}
-        Err(Missing::Go) if !every_suite_is_required() => return Ok(Completion::ignored_with("needs go")),
-        Err(Missing::Go) => {
-            return Err("needs go, and TESTS_REQUIRED=all allows no trial to be ignored".into());
-        }
-        Err(Missing::Build(why)) => return Err(why.into()),
+    if let Err(missing) = program() {
+        return missing.outcome();
     }
     let started = Instant::now();
     // A panic is caught by the harness, after everything that the scenario started has been stopped.
     scenario();
     times.lock().unwrap().push((name, started.elapsed()));
     Ok(Completion::Completed)
-}
-
-fn every_suite_is_required() -> bool {
-    std::env::var_os("TESTS_REQUIRED").is_some_and(|value| value == "all")
 }
