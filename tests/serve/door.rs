@@ -244,5 +244,7 @@ fn an_allow_list_is_the_whole_list() {
     let probe = plugin.verb(&["probe", "--timeout", "5s"]);
 
     assert_eq!(probe.status.code(), Some(1), "{}", shown(&probe));
-    assert!(plugin.log().contains("peer refused"));
+    wait_until("the refusal to be logged", PATIENCE, || {
+        plugin.log().contains("peer refused")
+    });
 }
