@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -11,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::client::Client;
 use crate::path::run_directory;
-use crate::support::{KEKRING, Killed, PATIENCE, Plugin, ignored, shown, wait_until};
+use crate::support::{KEKRING, PATIENCE, Plugin, ignored, shown, wait_until};
 
 #[test]
 fn what_is_no_http_2_is_closed_without_an_answer() {
@@ -99,44 +98,13 @@ fn connections_far_over_the_cap_are_closed_without_a_word() {
     drop(told);
 }
 
-/// What systemd does: binds the socket, and passes it to the server as descriptor 3.
-fn activate(plugin: &Plugin, listener: &UnixListener) -> Killed {
-    activate_by(
-        plugin,
-        "exec 3<&0 </dev/null; LISTEN_FDS=1",
-        OwnedFd::from(listener.try_clone().unwrap()).into(),
-        Stdio::null(),
-    )
-}
-
-/// The same with two sockets, which become descriptors 3 and 4 in this order.
-pub fn activate_two(plugin: &Plugin, first: OwnedFd, second: OwnedFd) -> Killed {
-    let descriptors = "exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_FDS=2";
-    activate_by(plugin, descriptors, first.into(), second.into())
-}
-
-fn activate_by(plugin: &Plugin, descriptors: &str, stdin: Stdio, stdout: Stdio) -> Killed {
-    let server = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(format!(
-            "{descriptors} LISTEN_PID=$$ exec \"$0\" serve --config \"$1\""
-        ))
-        .arg(KEKRING)
-        .arg(&plugin.config)
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(Stdio::null())
-        .spawn();
-    Killed(server.unwrap())
-}
-
 #[test]
 fn a_socket_that_systemd_passes_in_is_served_and_left_in_place() {
     let mut plugin = Plugin::prepared("{}");
     run_directory(&plugin, 0o700);
     let listener = UnixListener::bind(&plugin.socket).unwrap();
 
-    let first = activate(&plugin, &listener);
+    let first = plugin.activate(&listener);
     wait_until("the first server", PATIENCE, || {
         plugin.verb(&["probe"]).status.success()
     });
@@ -148,7 +116,7 @@ fn a_socket_that_systemd_passes_in_is_served_and_left_in_place() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let second = activate(&plugin, &listener);
+    let second = plugin.activate(&listener);
 
     assert!(waiting.wait_with_output().unwrap().status.success());
     assert!(second.stop().success());
@@ -162,7 +130,7 @@ fn an_activated_socket_that_was_removed_gets_a_second_one() {
     let plugin = Plugin::prepared("{}");
     run_directory(&plugin, 0o700);
     let listener = UnixListener::bind(&plugin.socket).unwrap();
-    let _server = activate(&plugin, &listener);
+    let _server = plugin.activate(&listener);
     wait_until("the server", PATIENCE, || {
         plugin.verb(&["probe"]).status.success()
     });

@@ -12,7 +12,6 @@ use rustix::net::{AddressFamily, SocketType};
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::door::activate_two;
 use crate::path::run_directory;
 use crate::support::scrape::{self, Scrape};
 use crate::support::{Killed, PATIENCE, Plugin, kekring, scratch, shown, wait_until};
@@ -251,8 +250,8 @@ fn both_sockets_are_taken_from_systemd_in_any_order() {
 
         let (unix, tcp) = (OwnedFd::from(unix), OwnedFd::from(tcp));
         let server = match tcp_first {
-            false => activate_two(&plugin, unix, tcp),
-            true => activate_two(&plugin, tcp, unix),
+            false => plugin.activate_two(unix, tcp),
+            true => plugin.activate_two(tcp, unix),
         };
 
         wait_until("the server", PATIENCE, || {
@@ -274,7 +273,7 @@ fn a_passed_socket_that_other_machines_could_reach_is_not_used() {
     let tcp = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&tcp, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
 
-    let _server = activate_two(&plugin, OwnedFd::from(unix), tcp);
+    let _server = plugin.activate_two(OwnedFd::from(unix), tcp);
 
     wait_until("the warning", PATIENCE, || {
         let warnings = plugin.json(&["status"])["warnings"].to_string();

@@ -7,7 +7,9 @@ pub(crate) mod scrape;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,17 +105,39 @@ impl Plugin {
     /// Starts the server and does not wait. Its log is appended to what earlier ones wrote.
     pub(crate) fn spawn(&mut self) {
         assert!(self.server.is_none(), "it is running already");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .unwrap();
+        let log = self.log_file();
         let server = self
             .command(&["serve"])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn();
         self.server = Some(server.unwrap());
+    }
+
+    /// Starts a server as systemd does: with the listening socket passed in as descriptor 3.
+    pub(crate) fn activate(&self, listener: &UnixListener) -> Killed {
+        let socket = OwnedFd::from(listener.try_clone().unwrap());
+        let log = self.log_file();
+        self.activate_by("exec 3<&0 </dev/null; LISTEN_FDS=1", socket.into(), log.into())
+    }
+
+    /// The same with two sockets, which become descriptors 3 and 4 in this order.
+    pub(crate) fn activate_two(&self, first: OwnedFd, second: OwnedFd) -> Killed {
+        let descriptors = "exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_FDS=2";
+        self.activate_by(descriptors, first.into(), second.into())
+    }
+
+    fn activate_by(&self, descriptors: &str, stdin: Stdio, stdout: Stdio) -> Killed {
+        let server = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(format!("{descriptors} LISTEN_PID=$$ exec \"$0\" serve --config \"$1\""))
+            .arg(KEKRING)
+            .arg(&self.config)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(self.log_file())
+            .spawn();
+        Killed(server.unwrap())
     }
 
     /// Runs a verb on this plugin's configuration to its end.
@@ -188,6 +212,11 @@ impl Plugin {
             let _ = server.kill();
             let _ = server.wait();
         }
+    }
+
+    fn log_file(&self) -> File {
+        let mut options = File::options();
+        options.create(true).append(true).open(self.log_path()).unwrap()
     }
 
     fn log_path(&self) -> PathBuf {
