@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use tokio::net::UnixStream;
 use tower::ServiceExt;
 
 use super::measured::measured;
-use super::peer::Peer;
+use super::peer::{Peer, Throttle};
+use super::resets::Watched;
 use crate::keyring::KeyId;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
@@ -36,6 +38,7 @@ pub struct Connection {
     /// Who.
     pub peer: Peer,
     reported: Mutex<Option<Reported>>,
+    served: AtomicBool,
 }
 
 /// What Status said last.
@@ -55,7 +58,13 @@ impl Connection {
         Self {
             peer,
             reported: Mutex::new(None),
+            served: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a request has reached the service.
+    pub fn is_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Remembers what Status says.
@@ -133,6 +142,8 @@ pub struct Shared {
     pub connections: Arc<Connections>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Of what is said about clients that HTTP/2 refuses.
+    pub malformed: Arc<Throttle>,
 }
 
 /// Serves one admitted connection to its end; `watcher` tells it when to send GOAWAY and finish.
@@ -154,8 +165,15 @@ pub async fn serve(mut stream: UnixStream, peer: Peer, shared: Shared, watcher: 
         ),
         size_errors_are_exhaustion,
     );
-    let service = TowerToHyperService::new(measured(service, shared.metrics));
-    let serving = http2_server().serve_connection(after_preface(stream), service);
+    let reached = Arc::clone(&connection);
+    let service = measured(service, shared.metrics).map_request(move |request| {
+        reached.served.store(true, Ordering::Relaxed);
+        request
+    });
+    let (read, write) = stream.into_split();
+    let write = Watched::new(write, Arc::clone(&connection), shared.malformed);
+    let serving =
+        http2_server().serve_connection(after_preface(read, write), TowerToHyperService::new(service));
     let number = shared.connections.add(&connection);
     if let Err(why) = watcher.watch(serving).await {
         tracing::debug!(%peer, %why, "connection ended");
@@ -172,7 +190,9 @@ pub async fn turn_away(mut stream: UnixStream) {
         let status = tonic::Status::resource_exhausted("too many connections are open");
         Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>())
     });
-    let serving = http2_server().serve_connection(after_preface(stream), TowerToHyperService::new(answer));
+    let (read, write) = stream.into_split();
+    let serving =
+        http2_server().serve_connection(after_preface(read, write), TowerToHyperService::new(answer));
     let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, serving).await;
 }
 
@@ -186,8 +206,11 @@ fn http2_server() -> http2::Builder<TokioExecutor> {
 }
 
 /// The stream as HTTP/2 wants it: with the preface that was read off it.
-fn after_preface(stream: UnixStream) -> TokioIo<impl AsyncRead + AsyncWrite + Unpin> {
-    let (read, write) = stream.into_split();
+fn after_preface<R, W>(read: R, write: W) -> TokioIo<impl AsyncRead + AsyncWrite + Unpin>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     TokioIo::new(tokio::io::join(Cursor::new(PREFACE).chain(read), write))
 }
 

@@ -9,6 +9,7 @@ mod notify;
 mod pages;
 pub mod peer;
 mod protect;
+mod resets;
 pub mod status_file;
 pub mod web;
 
@@ -25,11 +26,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 pub use gate::{MAX_CONNECTIONS, MAX_TURNED_AWAY};
 
 use connection::{Connections, Shared};
-use gate::Gate;
+use gate::{Gate, REFUSAL_LOG};
 use listener::{Door, ListenError, SocketSpec};
 use notify::Passed;
 use pages::Pages;
-use peer::Admission;
+use peer::{Admission, Throttle};
 use protect::Protection;
 use status_file::StatusFile;
 
@@ -108,6 +109,7 @@ async fn run(
         refresh: handles.refresh.clone(),
         connections: Arc::new(Connections::default()),
         metrics,
+        malformed: Arc::new(Throttle::new(REFUSAL_LOG)),
     };
     let pages = Pages::new(&shared, handles.health.clone(), protections.clone());
     let status = StatusFile {

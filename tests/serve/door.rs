@@ -55,8 +55,82 @@ pub fn idle(socket: &Path) -> UnixStream {
     stream
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
         .unwrap();
+    stream
+}
+
+/// An open connection that asks nothing.
+fn idle(socket: &Path) -> UnixStream {
+    let mut stream = idle(socket);
     assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1, "the server's own SETTINGS");
     stream
+}
+
+/// A request for Status with another authority (RFC 9113 §6.2, RFC 7541 §6.2.1 without Huffman codes).
+fn status_request(stream: u8, authority: &str) -> Vec<u8> {
+    let path = "/v2.KeyManagementService/Status";
+    let literal = |name: u8, value: &str| {
+        let length = u8::try_from(value.len()).unwrap();
+        [&[0x40 | name, length], value.as_bytes()].concat()
+    };
+    // Of the static table: `:method: POST`, `:scheme: http`; the names `:path` and `:authority`.
+    let block = [vec![0x83, 0x86], literal(4, path), literal(1, authority)].concat();
+    let length = u8::try_from(block.len()).unwrap();
+    [&[0, 0, length, 1, 5, 0, 0, 0, stream], block.as_slice()].concat()
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const PROTOCOL_ERROR: [u8; 4] = [0, 0, 0, 1];
+
+/// Reads frames until one is of this type; its payload.
+fn frame(stream: &mut UnixStream, kind: u8) -> Vec<u8> {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).unwrap();
+        if head[3] == kind {
+            return payload;
+        }
+    }
+}
+
+#[test]
+fn a_client_that_http_2_refuses_is_named_once_and_others_are_served() {
+    let plugin = Plugin::start();
+    let said = "HTTP/2 refuses this client's requests (PROTOCOL_ERROR)";
+    let authority = plugin.socket.to_str().unwrap();
+
+    let mut old = idle(&plugin.socket);
+    for number in [1, 3, 5] {
+        old.write_all(&status_request(number, authority)).unwrap();
+        assert_eq!(frame(&mut old, RST_STREAM), PROTOCOL_ERROR);
+    }
+    let mut another = idle(&plugin.socket);
+    another.write_all(&status_request(1, authority)).unwrap();
+    assert_eq!(frame(&mut another, RST_STREAM), PROTOCOL_ERROR);
+
+    Client::connect(&plugin.socket).status().unwrap();
+    wait_until("the cause to be logged", PATIENCE, || plugin.log().contains(said));
+    assert!(plugin.log().contains("Kubernetes before 1.32"));
+    // At most one line in ten seconds.
+    assert_eq!(plugin.log().matches(said).count(), 1, "{}", plugin.log());
+}
+
+#[test]
+fn a_client_that_is_served_is_not_called_old() {
+    let mut plugin = Plugin::start();
+
+    let mut stream = idle(&plugin.socket);
+    stream.write_all(&status_request(1, "localhost")).unwrap();
+    let answer = frame(&mut stream, HEADERS);
+    stream.write_all(&status_request(3, "/a/path")).unwrap();
+
+    assert_eq!(frame(&mut stream, RST_STREAM), PROTOCOL_ERROR);
+    assert!(!answer.is_empty());
+    drop(stream);
+    assert!(plugin.stop().success());
+    assert!(!plugin.log().contains("HTTP/2 refuses"), "{}", plugin.log());
 }
 
 #[test]
