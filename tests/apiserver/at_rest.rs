@@ -6,7 +6,7 @@ use std::path::Path;
 use data_encoding::HEXLOWER;
 use kekring::cluster::object;
 
-use crate::client::etcd_key;
+use crate::etcd::etcd_key;
 use crate::lab::Lab;
 use crate::plugin::KeyName;
 
@@ -84,7 +84,7 @@ fn print_beginning(key: &str, value: &[u8]) {
 }
 
 /// Every file below `dir` that holds the text.
-fn files_holding(dir: &Path, text: &str) -> Vec<String> {
+pub fn files_holding(dir: &Path, text: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| {

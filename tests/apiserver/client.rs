@@ -1,4 +1,4 @@
-//! HTTP clients: of kube-apiserver as an administrator, and of etcd through its JSON gateway.
+//! A client of kube-apiserver as an administrator, and the HTTP below it.
 
 use std::time::Duration;
 
@@ -74,8 +74,7 @@ impl Api {
 
     /// An object as kube-apiserver shows it.
     pub fn object(&self, resource: &str, name: &str) -> Result<Value, String> {
-        let answer = succeeded(self.get(&format!("{}/{name}", collection(resource)))?)?;
-        serde_json::from_str(&answer.body).map_err(|why| why.to_string())
+        self.read(&format!("{}/{name}", collection(resource)))
     }
 
     /// Writes an object back as it was read: a no-op, except where its key is no longer the active one.
@@ -88,19 +87,44 @@ impl Api {
 
     /// The sum of a metric's series that have all these labels; nothing where there is none.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let text = succeeded(self.get("/metrics").unwrap()).unwrap().body;
         let wanted: Vec<String> = labels
             .iter()
             .map(|(key, value)| format!("{key}=\"{value}\""))
             .collect();
-        text.lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "))
+        self.series(name)
+            .into_iter()
             .filter(|(found, _)| wanted.iter().all(|label| found.contains(label)))
-            .map(|(_, value)| value.parse::<f64>().unwrap())
+            .map(|(_, value)| value)
             .reduce(|sum, value| sum + value)
     }
 
-    fn get(&self, path: &str) -> Result<Answer, String> {
+    /// Every series of a metric: its labels as they are printed, and its value.
+    pub fn series(&self, name: &str) -> Vec<(String, f64)> {
+        let text = succeeded(self.get("/metrics").unwrap()).unwrap().body;
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "))
+            .map(|(labels, value)| (labels.to_owned(), value.parse().unwrap()))
+            .collect()
+    }
+
+    /// Makes an object of any kind in the collection at `path`.
+    pub fn create(&self, path: &str, object: &Value) -> Result<(), String> {
+        self.post(path, object)
+    }
+
+    /// What lies at `path`: an object or a list.
+    pub fn read(&self, path: &str) -> Result<Value, String> {
+        let answer = succeeded(self.get(path)?)?;
+        serde_json::from_str(&answer.body).map_err(|why| why.to_string())
+    }
+
+    /// How many objects a list has.
+    pub fn count(&self, path: &str) -> Result<usize, String> {
+        let list = self.read(path)?;
+        Ok(list["items"].as_array().ok_or("this is no list")?.len())
+    }
+
+    pub fn get(&self, path: &str) -> Result<Answer, String> {
         let request = self.agent.get(format!("{}{path}", self.url));
         answer(request.header("Authorization", &self.authorization).call())
     }
@@ -113,51 +137,13 @@ impl Api {
     }
 }
 
-/// etcd.
-pub struct Etcd {
-    agent: Agent,
-    url: String,
-}
-
-impl Etcd {
-    pub fn new(url: &str) -> Self {
-        Self {
-            agent: agent(),
-            url: url.to_owned(),
-        }
-    }
-
-    pub fn is_healthy(&self) -> bool {
-        answer(self.agent.get(format!("{}/health", self.url)).call()).is_ok_and(|answer| answer.status == 200)
-    }
-
-    /// The raw bytes under a key.
-    pub fn value(&self, key: &str) -> Vec<u8> {
-        let request = json!({"key": BASE64.encode(key.as_bytes())});
-        let sent = self
-            .agent
-            .post(format!("{}/v3/kv/range", self.url))
-            .send(request.to_string());
-        let answer = succeeded(answer(sent).unwrap()).unwrap();
-        let found: Value = serde_json::from_str(&answer.body).unwrap();
-        let encoded = found["kvs"][0]["value"]
-            .as_str()
-            .unwrap_or_else(|| panic!("etcd has no {key}"));
-        BASE64.decode(encoded.as_bytes()).unwrap()
-    }
-}
-
-/// Where kube-apiserver keeps an object in etcd.
-pub fn etcd_key(resource: &str, name: &str) -> String {
-    format!("/registry/{resource}/{NAMESPACE}/{name}")
-}
-
-fn collection(resource: &str) -> String {
+/// The path of the suite's objects of a core resource.
+pub fn collection(resource: &str) -> String {
     format!("/api/v1/namespaces/{NAMESPACE}/{resource}")
 }
 
 /// Loopback only: no proxy, and a certificate that kube-apiserver made for itself.
-fn agent() -> Agent {
+pub fn agent() -> Agent {
     Agent::config_builder()
         .tls_config(TlsConfig::builder().disable_verification(true).build())
         .proxy(None)
@@ -167,7 +153,7 @@ fn agent() -> Agent {
         .into()
 }
 
-fn answer(sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
+pub fn answer(sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
     let mut response = sent.map_err(|why| why.to_string())?;
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(LONGEST_ANSWER);
@@ -175,7 +161,7 @@ fn answer(sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Answer, Str
     Ok(Answer { status, body })
 }
 
-fn succeeded(answer: Answer) -> Result<Answer, String> {
+pub fn succeeded(answer: Answer) -> Result<Answer, String> {
     if (200..300).contains(&answer.status) {
         return Ok(answer);
     }

@@ -11,7 +11,9 @@ use data_encoding::BASE64;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
-use crate::client::{Api, Etcd};
+use crate::api_server::ApiServer;
+use crate::client::Api;
+use crate::etcd::Etcd;
 use crate::process::Process;
 use crate::program::program;
 use crate::wait::{SOON, wait_for};
@@ -21,28 +23,21 @@ const P256_PUBLIC_KEY_HEADER: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
-/// Opens kube-apiserver on loopback to this process, for the life of one trial.
-const TOKEN: &str = "apiserver-suite";
+/// How many new EncryptionConfigurations kube-apiserver has taken or refused.
+pub const RELOADS: &str = "apiserver_encryption_config_controller_automatic_reloads_total";
 
 /// Running etcd and kube-apiserver.
 pub struct ControlPlane {
     // Dropped in this order: kube-apiserver before its etcd.
-    api_server: Option<Process>,
+    api_server: Option<ApiServer>,
     _etcd: Process,
     dir: PathBuf,
     etcd_url: String,
-    api_url: String,
 }
 
 impl ControlPlane {
-    /// Starts both with an EncryptionConfiguration, and waits until they are ready.
-    pub fn start(dir: &Path, encryption: &str) -> Self {
-        fs::write(dir.join("encryption.yaml"), encryption).unwrap();
-        fs::write(
-            dir.join("tokens.csv"),
-            format!("{TOKEN},suite,suite,\"system:masters\"\n"),
-        )
-        .unwrap();
+    /// Starts both, with an EncryptionConfiguration if there is one, and waits until they are ready.
+    pub fn start(dir: &Path, encryption: Option<&str>) -> Self {
         write_service_account_key(dir);
         let (etcd, etcd_url) = start_etcd(dir);
         let mut control_plane = Self {
@@ -50,23 +45,64 @@ impl ControlPlane {
             _etcd: etcd,
             dir: dir.to_owned(),
             etcd_url,
-            api_url: String::new(),
         };
-        control_plane.start_api_server();
+        control_plane.configure(encryption);
+        control_plane.restart_api_server();
         control_plane
     }
 
-    /// Kills kube-apiserver and starts it again: its caches are empty.
+    /// Puts an EncryptionConfiguration in place, or takes it away; a running kube-apiserver heeds a new one by itself.
+    pub fn configure(&self, encryption: Option<&str>) {
+        let file = self.dir.join("encryption.yaml");
+        let Some(encryption) = encryption else {
+            let removed = fs::remove_file(&file);
+            assert!(removed.is_ok() || !file.exists(), "{removed:?}");
+            return;
+        };
+        // Renamed into place: nobody reads half of it.
+        let unfinished = self.dir.join("encryption.new");
+        fs::write(&unfinished, encryption).unwrap();
+        fs::rename(unfinished, file).unwrap();
+    }
+
+    /// True where there is an EncryptionConfiguration.
+    pub fn is_configured(&self) -> bool {
+        self.dir.join("encryption.yaml").exists()
+    }
+
+    /// Puts an EncryptionConfiguration in place, and waits until the running kube-apiserver has taken it.
+    pub fn reload(&self, encryption: &str) {
+        let api = self.api();
+        let count = |status| api.metric(RELOADS, &[("status", status)]).unwrap_or(0.0);
+        let (taken, refused) = (count("success"), count("failure"));
+        self.configure(Some(encryption));
+        wait_for("kube-apiserver to take the new configuration", 2 * SOON, || {
+            assert!(count("failure") <= refused, "kube-apiserver refused it");
+            (count("success") > taken).then_some(())
+        });
+    }
+
+    /// Kills kube-apiserver if it runs, and starts it: its caches are empty.
     pub fn restart_api_server(&mut self) {
-        if let Some(process) = self.api_server.take() {
-            process.kill();
+        if let Some(running) = self.api_server.take() {
+            running.kill();
         }
-        self.start_api_server();
+        self.api_server = Some(self.another_api_server("kube-apiserver"));
+    }
+
+    /// Starts a kube-apiserver on the same etcd and the same EncryptionConfiguration, beside the one that runs.
+    pub fn another_api_server(&self, name: &str) -> ApiServer {
+        ApiServer::start(&self.dir, name, &self.etcd_url)
+    }
+
+    /// kube-apiserver as it runs now.
+    pub fn api_server(&self) -> &ApiServer {
+        self.api_server.as_ref().unwrap()
     }
 
     /// A client of kube-apiserver as it runs now.
     pub fn api(&self) -> Api {
-        Api::new(&self.api_url, TOKEN)
+        self.api_server().api()
     }
 
     /// A client of etcd.
@@ -77,41 +113,6 @@ impl ControlPlane {
     /// Where etcd keeps everything.
     pub fn etcd_dir(&self) -> PathBuf {
         self.dir.join("etcd")
-    }
-
-    fn start_api_server(&mut self) {
-        let port = free_port();
-        self.api_url = format!("https://127.0.0.1:{port}");
-        let file = |name: &str| self.dir.join(name).display().to_string();
-        let mut command = command("kube-apiserver");
-        command.args([
-            format!("--etcd-servers={}", self.etcd_url),
-            format!("--secure-port={port}"),
-            "--bind-address=127.0.0.1".into(),
-            "--advertise-address=127.0.0.1".into(),
-            "--endpoint-reconciler-type=none".into(),
-            format!("--cert-dir={}", file("certificates")),
-            format!("--token-auth-file={}", file("tokens.csv")),
-            format!("--service-account-key-file={}", file("service-account.pub")),
-            format!(
-                "--service-account-signing-key-file={}",
-                file("service-account.key")
-            ),
-            "--service-account-issuer=https://127.0.0.1".into(),
-            "--authorization-mode=RBAC".into(),
-            "--service-cluster-ip-range=10.0.0.0/24".into(),
-            format!("--encryption-provider-config={}", file("encryption.yaml")),
-            "--encryption-provider-config-automatic-reload=true".into(),
-            "-v=2".into(),
-        ]);
-        let log = self.dir.join("kube-apiserver.log");
-        let mut process = Process::start("kube-apiserver", &mut command, log);
-        let api = self.api();
-        wait_for("kube-apiserver to be ready", 2 * SOON, || {
-            process.must_run();
-            api.health("/readyz").ok().filter(|answer| answer.status == 200)
-        });
-        self.api_server = Some(process);
     }
 }
 
@@ -139,14 +140,14 @@ fn start_etcd(dir: &Path) -> (Process, String) {
 }
 
 /// The program is etcd or kube-apiserver by the name that it is called by.
-fn command(name: &str) -> Command {
+pub fn command(name: &str) -> Command {
     let mut command = Command::new(program().unwrap());
     command.arg0(name);
     command
 }
 
 /// A port that is free now, below those that the kernel gives to outgoing connections.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).unwrap();
     let free = (0..10_000).find_map(|_| {

@@ -1,12 +1,15 @@
 //! A control plane and its plugin, for one trial.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kekring::cluster::object::{self, StoredObject};
 use tempfile::TempDir;
 
-use crate::client::{Api, Etcd, etcd_key};
+use crate::client::Api;
 use crate::control_plane::ControlPlane;
+use crate::etcd::{Etcd, etcd_key};
+use crate::form::Form;
 use crate::plugin::{KeyName, Plugin};
 use crate::wait::wait_for;
 
@@ -22,11 +25,21 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts the plugin, then etcd and kube-apiserver.
+    /// Starts the plugin, then etcd and kube-apiserver, which encrypts Secrets and ConfigMaps.
     pub fn start() -> Self {
+        Self::with(Plugin::start_new, |plugin| {
+            Some(plugin.encryption_configuration())
+        })
+    }
+
+    /// The same with another plugin, and another EncryptionConfiguration or none.
+    pub fn with(
+        plugin: impl FnOnce(&Path) -> Plugin,
+        encryption: impl FnOnce(&Plugin) -> Option<String>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let plugin = Plugin::start_new(dir.path());
-        let control_plane = ControlPlane::start(dir.path(), &plugin.encryption_configuration());
+        let plugin = plugin(dir.path());
+        let control_plane = ControlPlane::start(dir.path(), encryption(&plugin).as_deref());
         control_plane.api().create_namespace();
         Self {
             control_plane,
@@ -46,6 +59,11 @@ impl Lab {
     /// A Secret as it lies in etcd, parsed.
     pub fn stored_secret(&self, name: &str) -> StoredObject {
         object::parse(&self.etcd().value(&etcd_key("secrets", name))).unwrap()
+    }
+
+    /// How an object lies in etcd.
+    pub fn form(&self, resource: &str, name: &str) -> Form {
+        Form::of(&self.etcd().value(&etcd_key(resource, name)))
     }
 
     /// The key that a Secret in etcd names.

@@ -10,10 +10,11 @@ use crate::wait::{SOON, wait_for};
 /// How many operations show that they go on.
 const MANY: usize = 100;
 
-/// One writer and one reader. Secret number n is called `load-<n>`, and its password is its name. A write that failed is
-/// tried again.
+/// One writer and one reader. The password of a Secret is its name. A write that failed is tried again.
 pub struct Load {
-    api: Api,
+    name: &'static str,
+    writer: Api,
+    reader: Api,
     over: AtomicBool,
     written: AtomicUsize,
     read: AtomicUsize,
@@ -30,9 +31,17 @@ impl Drop for Over<'_> {
 }
 
 impl Load {
+    /// Secret number n is called `load-<n>`.
     pub fn new(api: Api) -> Self {
+        Self::across("load", api.clone(), api)
+    }
+
+    /// Writes through one kube-apiserver and reads through another; Secret number n is called `<name>-<n>`.
+    pub fn across(name: &'static str, writer: Api, reader: Api) -> Self {
         Self {
-            api,
+            name,
+            writer,
+            reader,
             over: AtomicBool::new(false),
             written: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
@@ -80,10 +89,20 @@ impl Load {
         self.failures.lock().unwrap().clone()
     }
 
+    /// The name of a Secret of this load.
+    pub fn secret(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// The Secret that was written last.
+    pub fn newest(&self) -> String {
+        self.secret(self.written() - 1)
+    }
+
     fn write(&self) {
         while !self.over.load(SeqCst) {
-            let name = secret(self.written());
-            match self.api.create_secret(&name, &name) {
+            let name = self.secret(self.written());
+            match self.writer.create_secret(&name, &name) {
                 Ok(()) => self.written.fetch_add(1, SeqCst),
                 Err(why) => self.fail(format!("cannot write {name}: {why}")),
             };
@@ -106,8 +125,8 @@ impl Load {
             } else {
                 turn / 2 % written
             };
-            let name = secret(number);
-            match self.api.password(&name) {
+            let name = self.secret(number);
+            match self.reader.password(&name) {
                 Ok(password) if password == name => self.read.fetch_add(1, SeqCst),
                 Ok(other) => self.fail(format!("{name} reads as {other}")),
                 Err(why) => self.fail(format!("cannot read {name}: {why}")),
@@ -121,7 +140,7 @@ impl Load {
     }
 }
 
-/// The name of a Secret of the load.
+/// The name of a Secret of a load that has none of its own.
 pub fn secret(number: usize) -> String {
     format!("load-{number}")
 }

@@ -13,17 +13,29 @@
     unreachable_pub
 )]
 
+mod activation;
+mod api_server;
 mod at_rest;
+mod blocks;
 mod client;
 mod control_plane;
 #[path = "../support/golang.rs"]
 mod golang;
+mod entry;
+mod etcd;
+mod everything;
+mod form;
 mod lab;
 mod load;
 mod outage;
+mod pair;
+mod phases;
 mod plugin;
 mod process;
 mod program;
+mod ready;
+mod refusal;
+mod reload;
 mod restart;
 mod rotation;
 mod wait;
@@ -51,16 +63,24 @@ type Times = Arc<Mutex<Vec<(&'static str, Duration)>>>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // One after the other: each has a control plane of its own.
-    arguments.test_threads = Some(1);
+    // Each has a control plane of its own and mostly waits. Those that wait longest come first.
+    arguments.test_threads.get_or_insert(2);
     let (started, times) = (Instant::now(), Times::default());
     let trials = trials![
         &times,
+        refusal::a_plugin_below_its_mark_stops_every_write_and_no_cached_read_until_it_is_mended,
+        outage::writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped,
+        activation::a_socket_that_stays_open_hides_every_restart_and_a_short_absence,
         at_rest::what_lies_in_etcd_is_encrypted_under_the_active_key_and_reads_back,
         rotation::a_rotation_under_load_fails_no_write_and_no_read,
+        pair::two_api_servers_read_each_other_through_a_rotation_and_both_take_the_new_key,
+        reload::a_new_configuration_is_taken_under_load_without_a_failed_request,
+        entry::from_no_encryption_in_and_out_again_everything_is_readable_at_every_step,
+        entry::from_aescbc_in_and_out_again_everything_is_readable_at_every_step,
+        everything::with_every_resource_named_nothing_that_can_be_encrypted_lies_plain_and_all_reads_back,
+        blocks::two_providers_on_one_socket_keep_their_names_and_a_rotation_moves_both,
         restart::after_three_rotations_an_empty_cache_still_reads_every_secret,
         outage::a_killed_plugin_stops_no_cached_read_and_resumes_with_the_same_key,
-        outage::writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped,
         outage::a_plugin_that_is_away_makes_kube_apiserver_unready_and_not_dead,
     ];
 

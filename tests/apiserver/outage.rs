@@ -1,10 +1,10 @@
 //! The plugin goes away and comes back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::client::{Answer, Api};
 use crate::lab::Lab;
 use crate::load::{Load, secret};
+use crate::ready::{SEED_LIFE, wait_until_ready, wait_until_unready};
 use crate::wait::{SOON, wait_for};
 
 pub fn a_killed_plugin_stops_no_cached_read_and_resumes_with_the_same_key() {
@@ -71,9 +71,6 @@ pub fn a_plugin_that_is_away_makes_kube_apiserver_unready_and_not_dead() {
     assert_eq!(api.password("after").unwrap(), "new");
 }
 
-/// kube-apiserver writes under the seed that it has for 3 minutes after the last good Status, and no longer.
-const SEED_LIFE: Duration = Duration::from_secs(180);
-
 pub fn writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped() {
     let mut lab = Lab::start();
     let (api, key) = (lab.api(), lab.plugin.active_key());
@@ -109,20 +106,4 @@ pub fn writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped()
         assert_eq!(lab.key_of_secret(&secret(number)), key.id);
         assert_eq!(api.password(&secret(number)).unwrap(), secret(number));
     }
-}
-
-/// kube-apiserver looks again when an answer is 20 s old; it stays alive all the while.
-fn wait_until_unready(api: &Api) -> Answer {
-    wait_for("kube-apiserver to miss the plugin", SOON, || {
-        assert_eq!(api.health("/livez").unwrap().status, 200);
-        api.health("/readyz").ok().filter(|answer| answer.status != 200)
-    })
-}
-
-/// After a failure it looks again every few seconds, in growing steps.
-fn wait_until_ready(api: &Api) {
-    wait_for("kube-apiserver to be ready again", 3 * SOON, || {
-        assert_eq!(api.health("/livez").unwrap().status, 200);
-        api.health("/readyz").ok().filter(|answer| answer.status == 200)
-    });
 }

@@ -1,6 +1,8 @@
 //! kekring itself: its ring, its configuration and its process, all in one directory.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -19,6 +21,8 @@ pub struct Plugin {
     process: Option<Process>,
     config: PathBuf,
     log: PathBuf,
+    /// The listening socket, where it is not the plugin's own.
+    kept_open: Option<UnixListener>,
 }
 
 /// A key as `keys list` shows it.
@@ -32,6 +36,20 @@ pub struct KeyName {
 impl Plugin {
     /// Makes a ring in `dir` and serves it.
     pub fn start_new(dir: &Path) -> Self {
+        let mut plugin = Self::prepare(dir);
+        plugin.start();
+        plugin
+    }
+
+    /// The same, on a socket that stays open while the plugin is away, as systemd keeps it.
+    pub fn start_activated(dir: &Path) -> Self {
+        let mut plugin = Self::prepare(dir);
+        plugin.kept_open = Some(UnixListener::bind(dir.join("kms.sock")).unwrap());
+        plugin.start();
+        plugin
+    }
+
+    fn prepare(dir: &Path) -> Self {
         let config = dir.join("config.yaml");
         let dir = dir.display();
         // At debug level each Decrypt has its line.
@@ -48,25 +66,38 @@ impl Plugin {
         );
         fs::write(&config, text).unwrap();
         let log = config.with_file_name("kekring.log");
-        let mut plugin = Self {
+        let plugin = Self {
             process: None,
             config,
             log,
+            kept_open: None,
         };
         plugin.run(&["init", "--no-recovery"]);
-        plugin.start();
         plugin
     }
 
     /// Serves, and waits until it does.
     pub fn start(&mut self) {
-        let log = self.log.clone();
-        let mut process = Process::start("kekring", self.command().arg("serve"), log);
+        self.spawn();
+        let mut process = self.process.take().unwrap();
         wait_for("kekring to serve", SOON, || {
             process.must_run();
             let probe = self.command().arg("probe").output().unwrap();
             probe.status.success().then_some(())
         });
+        self.process = Some(process);
+    }
+
+    /// Serves, and does not wait.
+    pub fn spawn(&mut self) {
+        let log = self.log.clone();
+        let process = match &self.kept_open {
+            None => Process::start("kekring", self.command().arg("serve"), log),
+            Some(socket) => {
+                let socket = OwnedFd::from(socket.try_clone().unwrap());
+                Process::start_with("kekring", &mut self.activated(), log, socket.into())
+            }
+        };
         self.process = Some(process);
     }
 
@@ -82,7 +113,12 @@ impl Plugin {
 
     /// The EncryptionConfiguration that an operator would use.
     pub fn encryption_configuration(&self) -> String {
-        self.run(&["config", "encryption", "--resources", "secrets,configmaps"])
+        self.encryption(&["--resources", "secrets,configmaps"])
+    }
+
+    /// What `config encryption` writes with these options.
+    pub fn encryption(&self, options: &[&str]) -> String {
+        self.run(&[&["config", "encryption"], options].concat())
     }
 
     /// Rotates, and returns the key that is active now.
@@ -107,12 +143,24 @@ impl Plugin {
 
     /// The key id of every Decrypt that has succeeded, in order, from the log.
     pub fn decrypts(&self) -> Vec<String> {
-        let log = fs::read_to_string(&self.log).unwrap();
-        log.lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        self.events()
+            .iter()
             .filter(|event| event["message"] == "Decrypt done")
             .map(|event| event["key_id"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// Every line of the log.
+    pub fn events(&self) -> Vec<Value> {
+        let log = fs::read_to_string(&self.log).unwrap();
+        log.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Where the generations of the ring lie.
+    pub fn ring_dir(&self) -> PathBuf {
+        self.config.with_file_name("ring")
     }
 
     /// Opens a wrapped seed from the stored ring and its root, without the running plugin.
@@ -140,6 +188,20 @@ impl Plugin {
             output.status
         );
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `serve` with its standard input as descriptor 3, announced as systemd does. It keeps the shell's process id.
+    fn activated(&self) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args([
+                "-c",
+                "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"",
+                "sh",
+            ])
+            .args([env!("CARGO_BIN_EXE_kekring"), "serve", "--config"])
+            .arg(&self.config);
+        command
     }
 
     fn command(&self) -> Command {

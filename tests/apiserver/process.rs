@@ -20,9 +20,14 @@ pub struct Process {
 impl Process {
     /// Starts it; standard output and error are appended to `log`.
     pub fn start(name: &'static str, command: &mut Command, log: PathBuf) -> Self {
+        Self::start_with(name, command, log, Stdio::null())
+    }
+
+    /// The same, with something at standard input.
+    pub fn start_with(name: &'static str, command: &mut Command, log: PathBuf, input: Stdio) -> Self {
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn()

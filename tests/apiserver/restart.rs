@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::lab::Lab;
+use crate::ready::KMS_OPERATIONS;
 use crate::wait::{SOON, wait_for};
 
 const ROTATIONS: usize = 3;
-const KMS_OPERATIONS: &str = "apiserver_envelope_encryption_kms_operations_latency_seconds_count";
 
 pub fn after_three_rotations_an_empty_cache_still_reads_every_secret() {
     let mut lab = Lab::start();

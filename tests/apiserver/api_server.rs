@@ -1,0 +1,95 @@
+//! One kube-apiserver on loopback, on an etcd that others may share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::client::Api;
+use crate::control_plane::{command, free_port};
+use crate::process::Process;
+use crate::wait::{SOON, wait_for};
+
+/// Opens kube-apiserver on loopback to this process, for the life of one trial.
+const TOKEN: &str = "apiserver-suite";
+
+/// A running kube-apiserver.
+pub struct ApiServer {
+    process: Process,
+    url: String,
+    log: PathBuf,
+}
+
+impl ApiServer {
+    /// Starts it, and waits until it is ready. It encrypts where `dir` has an EncryptionConfiguration. What it writes is
+    /// called by `name`.
+    pub fn start(dir: &Path, name: &str, etcd_url: &str) -> Self {
+        fs::write(
+            dir.join("tokens.csv"),
+            format!("{TOKEN},suite,suite,\"system:masters\"\n"),
+        )
+        .unwrap();
+        let port = free_port();
+        let log = dir.join(format!("{name}.log"));
+        let mut command = command("kube-apiserver");
+        command.args(arguments(dir, name, etcd_url, port));
+        let mut server = Self {
+            process: Process::start("kube-apiserver", &mut command, log.clone()),
+            url: format!("https://127.0.0.1:{port}"),
+            log,
+        };
+        server.wait_until_ready();
+        server
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(self) {
+        self.process.kill();
+    }
+
+    /// A client of it.
+    pub fn api(&self) -> Api {
+        Api::new(&self.url, TOKEN)
+    }
+
+    /// What it has logged so far; earlier ones of this name as well.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    fn wait_until_ready(&mut self) {
+        let api = self.api();
+        wait_for("kube-apiserver to be ready", 2 * SOON, || {
+            self.process.must_run();
+            api.health("/readyz").ok().filter(|answer| answer.status == 200)
+        });
+    }
+}
+
+fn arguments(dir: &Path, name: &str, etcd_url: &str, port: u16) -> Vec<String> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let mut arguments = vec![
+        format!("--etcd-servers={etcd_url}"),
+        format!("--secure-port={port}"),
+        "--bind-address=127.0.0.1".into(),
+        "--advertise-address=127.0.0.1".into(),
+        "--endpoint-reconciler-type=none".into(),
+        format!("--cert-dir={}", file(&format!("{name}-certificates"))),
+        format!("--token-auth-file={}", file("tokens.csv")),
+        format!("--service-account-key-file={}", file("service-account.pub")),
+        format!(
+            "--service-account-signing-key-file={}",
+            file("service-account.key")
+        ),
+        "--service-account-issuer=https://127.0.0.1".into(),
+        "--authorization-mode=RBAC".into(),
+        "--service-cluster-ip-range=10.0.0.0/24".into(),
+        "-v=2".into(),
+    ];
+    if dir.join("encryption.yaml").exists() {
+        arguments.push(format!(
+            "--encryption-provider-config={}",
+            file("encryption.yaml")
+        ));
+        arguments.push("--encryption-provider-config-automatic-reload=true".into());
+    }
+    arguments
+}
