@@ -1,13 +1,14 @@
 //! systemd keeps the listening socket open, and kekring comes and goes behind it.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Api, collection};
 use crate::lab::Lab;
-use crate::load::Load;
+use crate::load::{Load, Over};
 use crate::plugin::Plugin;
 use crate::ready::{KMS_OPERATIONS, wait_for_another_status};
 use crate::wait::{SOON, wait_for};
@@ -62,24 +63,24 @@ fn restart_in_order_while_caches_are_emptied(lab: &mut Lab, load: &Load) -> (usi
     let (over, reloads, mut restarts) = (AtomicBool::new(false), AtomicUsize::new(0), 0);
     let (control_plane, plugin) = (&lab.control_plane, &mut lab.plugin);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let reloading = scope.spawn(|| {
             while !over.load(SeqCst) {
                 let number = reloads.load(SeqCst);
                 control_plane.reload(&format!("# {number}\n{configuration}"));
                 reloads.store(number + 1, SeqCst);
             }
         });
-        let limit = Instant::now() + 2 * SOON;
-        while (restarts < RESTARTS || reloads.load(SeqCst) < RELOADS) && Instant::now() < limit {
+        let raised = Over(&over);
+        while !reloading.is_finished() && (restarts < RESTARTS || reloads.load(SeqCst) < RELOADS) {
             let status = plugin.stop();
             plugin.start();
             assert!(status.success(), "kekring ended with {status}");
             restarts += 1;
         }
-        over.store(true, SeqCst);
+        drop(raised);
+        reloading.join().unwrap_or_else(|why| resume_unwind(why));
     });
     load.go_on();
-    assert!(reloads.load(SeqCst) >= RELOADS);
     (restarts, calls(&lab.control_plane.api()))
 }
 

@@ -21,8 +21,8 @@ pub struct Load {
     failures: Mutex<Vec<String>>,
 }
 
-/// Ends the threads also when the trial fails in the middle.
-struct Over<'a>(&'a AtomicBool);
+/// Raises a flag when dropped: threads that loop until then end also when the trial fails in the middle.
+pub struct Over<'a>(pub &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
