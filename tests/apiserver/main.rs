@@ -19,12 +19,12 @@ mod at_rest;
 mod blocks;
 mod client;
 mod control_plane;
-#[path = "../support/golang.rs"]
-mod golang;
 mod entry;
 mod etcd;
 mod everything;
 mod form;
+#[path = "../support/golang.rs"]
+mod golang;
 mod lab;
 mod load;
 mod outage;

@@ -130,7 +130,9 @@ impl Plugin {
     fn activate_by(&self, descriptors: &str, stdin: Stdio, stdout: Stdio) -> Killed {
         let server = Command::new("/bin/sh")
             .arg("-c")
-            .arg(format!("{descriptors} LISTEN_PID=$$ exec \"$0\" serve --config \"$1\""))
+            .arg(format!(
+                "{descriptors} LISTEN_PID=$$ exec \"$0\" serve --config \"$1\""
+            ))
             .arg(KEKRING)
             .arg(&self.config)
             .stdin(stdin)
