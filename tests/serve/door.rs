@@ -48,8 +48,8 @@ fn a_client_that_does_not_begin_is_closed_and_others_are_served_meanwhile() {
     assert_eq!(slow.read(&mut [0; 1]).unwrap(), 0, "closed by the deadline");
 }
 
-/// An open connection that asks nothing: what HTTP/2 begins with, and an empty SETTINGS frame (RFC 9113 §3.4).
-pub fn idle(socket: &Path) -> UnixStream {
+/// What HTTP/2 begins with, and an empty SETTINGS frame (RFC 9113 §3.4).
+fn connect_by_hand(socket: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -59,8 +59,8 @@ pub fn idle(socket: &Path) -> UnixStream {
 }
 
 /// An open connection that asks nothing.
-fn idle(socket: &Path) -> UnixStream {
-    let mut stream = idle(socket);
+pub fn idle(socket: &Path) -> UnixStream {
+    let mut stream = connect_by_hand(socket);
     assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1, "the server's own SETTINGS");
     stream
 }
@@ -101,12 +101,12 @@ fn a_client_that_http_2_refuses_is_named_once_and_others_are_served() {
     let said = "HTTP/2 refuses this client's requests (PROTOCOL_ERROR)";
     let authority = plugin.socket.to_str().unwrap();
 
-    let mut old = idle(&plugin.socket);
+    let mut old = connect_by_hand(&plugin.socket);
     for number in [1, 3, 5] {
         old.write_all(&status_request(number, authority)).unwrap();
         assert_eq!(frame(&mut old, RST_STREAM), PROTOCOL_ERROR);
     }
-    let mut another = idle(&plugin.socket);
+    let mut another = connect_by_hand(&plugin.socket);
     another.write_all(&status_request(1, authority)).unwrap();
     assert_eq!(frame(&mut another, RST_STREAM), PROTOCOL_ERROR);
 
@@ -121,7 +121,7 @@ fn a_client_that_http_2_refuses_is_named_once_and_others_are_served() {
 fn a_client_that_is_served_is_not_called_old() {
     let mut plugin = Plugin::start();
 
-    let mut stream = idle(&plugin.socket);
+    let mut stream = connect_by_hand(&plugin.socket);
     stream.write_all(&status_request(1, "localhost")).unwrap();
     let answer = frame(&mut stream, HEADERS);
     stream.write_all(&status_request(3, "/a/path")).unwrap();
