@@ -37,6 +37,12 @@ impl Failure {
         Self::with_code(4, message, hint)
     }
 
+    /// The same with another hint.
+    pub(super) fn with_hint(self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        Self { hint, ..self }
+    }
+
     fn with_code(code: u8, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             code,

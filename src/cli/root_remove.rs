@@ -86,7 +86,9 @@ impl Remove {
                 "mend the directory and delete these files",
             ));
         }
-        none_waits(&removed.waiting)
+        none_waits(&removed.waiting).map_err(|why| {
+            why.with_hint("a root that was configured after its start the server does not know: restart it; else see its log")
+        })
     }
 
     fn named(&self, slots: &[Slot]) -> Result<Vec<Slot>, Failure> {

@@ -20,6 +20,8 @@ mod metrics;
 mod path;
 mod reload;
 mod ring;
+mod roots;
 mod rotation;
 mod secrets;
+mod service_user;
 mod telemetry;

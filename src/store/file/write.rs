@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::thread::CapabilitySet;
 
 use super::inspect::{names, parse_name, unavailable};
 use crate::format::generation;
@@ -19,10 +20,22 @@ const UNFINISHED: &str = ".tmp-";
 
 pub(super) type Owner = (u32, u32);
 
-/// Files get the owner of their directory, so that what root writes the service can read.
+/// Files get the owner of their directory, so that what root writes the service can read. Refused where that cannot be.
 pub(super) fn may_write(dir: &Path) -> Result<Owner, StoreError> {
     let metadata = fs::metadata(dir).map_err(|why| unavailable("cannot use", dir, &why))?;
-    Ok((metadata.uid(), metadata.gid()))
+    let owner = (metadata.uid(), metadata.gid());
+    if rustix::process::geteuid().as_raw() != owner.0 && !may_give_away() {
+        return Err(StoreError::Denied(format!(
+            "{} belongs to uid {}, and this process cannot give files to others: run it as that user, or with CAP_CHOWN",
+            dir.display(),
+            owner.0
+        )));
+    }
+    Ok(owner)
+}
+
+fn may_give_away() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::CHOWN))
 }
 
 fn give(file: &File, owner: Owner) -> io::Result<()> {
