@@ -298,6 +298,8 @@ fn the_ring_is_described_and_a_rotation_moves_what_it_should() {
             let counted = whole(scrape.value("kekring_keys", &[("state", state)]));
             assert_eq!(counted, i64::try_from(count).unwrap(), "{state}");
         }
+        // So that the next key is made in another second than this one.
+        wait_until("the clock to move on", PATIENCE, || now() > next.created);
         lab.plugin.verb(&["rotate"]);
     }
 }
