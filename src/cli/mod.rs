@@ -2,6 +2,7 @@
 
 mod backup;
 mod config;
+mod encryption;
 mod failure;
 mod init;
 mod keys;

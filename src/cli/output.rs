@@ -81,3 +81,9 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.extend(rows.iter().map(|row| shown(&mut row.iter().map(String::as_str))));
     lines.join("\n")
 }
+
+/// Says something beside the data, on standard error: `note: …`.
+#[allow(clippy::print_stderr)]
+pub(super) fn note(kind: &str, text: &str) {
+    eprintln!("{kind}: {text}");
+}

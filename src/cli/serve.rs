@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::config::encrypting;
+use super::encryption::encrypting;
 use super::failure::Failure;
 use super::init::{create, make_missing_root_files};
 use super::output::line;

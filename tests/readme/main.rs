@@ -32,7 +32,7 @@ const NOT_RUN: [(&str, &str); 6] = [
     ("etcdctl", "needs a cluster; tests/apiserver reads etcd"),
 ];
 /// What else a command may begin with.
-const RUN: [&str; 4] = ["cargo run --release -- ", "kekring ", "mkdir ", "cp "];
+const RUN: [&str; 5] = ["cargo run --release -- ", "kekring ", "mkdir ", "cp ", "mv "];
 
 #[test]
 fn every_command_runs_in_the_order_of_the_page() {

@@ -1,0 +1,223 @@
+//! `kekring config encryption`: kube-apiserver's configuration, for each step of the way in and out, alone or as a change
+//! of the one that is in use.
+
+mod document;
+mod phases;
+mod resources;
+mod rules;
+
+use std::fmt::Write;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use super::output::{Output, note};
+use super::place::Place;
+use document::Document;
+use phases::{Change, Phase, Refused};
+
+#[derive(Args)]
+pub(super) struct Encryption {
+    /// Which step
+    #[arg(long, value_enum, default_value = "write")]
+    phase: Step,
+    /// The resources to encrypt, by commas: secrets, things.example.com, *.apps, *.*
+    #[arg(long, value_name = "LIST", default_value = "secrets", value_delimiter = ',')]
+    resources: Vec<String>,
+    /// Change this EncryptionConfiguration, which may be YAML or JSON, and keep its other providers; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    merge: Option<PathBuf>,
+    /// With --phase exit: who writes from then on; identity, aescbc, aesgcm, secretbox, or the name of another KMS
+    #[arg(long, value_name = "PROVIDER", requires = "merge")]
+    to: Option<String>,
+    /// The provider's name: part of every stored object, the same on all nodes, never to be changed
+    #[arg(long, default_value = "kekring")]
+    name: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// What kekring encrypts can be read; what wrote before writes on
+    Read,
+    /// kekring writes; what others wrote can be read
+    Write,
+    /// Back: what wrote before writes again; what kekring encrypted can be read
+    Exit,
+}
+
+impl Encryption {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let endpoint = endpoint(&config.socket.path)?;
+        let change = Change {
+            phase: match self.phase {
+                Step::Read => Phase::Read,
+                Step::Write => Phase::Write,
+                Step::Exit => Phase::Exit,
+            },
+            resources: &self.resources,
+            name: &self.name,
+            endpoint: &endpoint,
+            to: self.to.as_deref(),
+        };
+        self.check()?;
+        let (document, mut notes) = match &self.merge {
+            None => (phases::alone(&change), Vec::new()),
+            Some(file) => self.merged(file, &change)?,
+        };
+        rules::check(&document).map_err(|why| {
+            Failure::usage(
+                format!("cannot write a configuration that kube-apiserver refuses: {why}"),
+                "name other resources, or another --name",
+            )
+        })?;
+        // YAML is its text; kube-apiserver reads JSON as well.
+        self.output.try_print(&document, yaml)?;
+        if document.holds_secrets() {
+            notes.push("it holds the keys of other providers: let nobody but root read it".into());
+        }
+        for text in notes {
+            note("note", &text);
+        }
+        note("next", self.next());
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        rules::check_name(&self.name, "v2").map_err(|why| {
+            Failure::usage(
+                format!("cannot name the provider {:?}: {why}", self.name),
+                "leave --name away, unless there is a second resources block",
+            )
+        })?;
+        rules::check_resources(&self.resources).map_err(|why| {
+            Failure::usage(
+                format!("cannot encrypt these resources: {why}"),
+                "name resources as `secrets` or `configmaps`, those of a group as `things.example.com` or `*.example.com`",
+            )
+        })
+    }
+
+    fn merged(&self, file: &Path, change: &Change<'_>) -> Result<(Document, Vec<String>), Failure> {
+        let unusable = |why: String| {
+            Failure::usage(
+                format!(
+                    "cannot use {} as an EncryptionConfiguration: {why}",
+                    file.display()
+                ),
+                "it must be one that kube-apiserver accepts; write to another file than the one that is read",
+            )
+        };
+        let text = read(file).map_err(|why| unusable(why.to_string()))?;
+        let mut document = Document::parse(&text).map_err(unusable)?;
+        rules::check(&document).map_err(unusable)?;
+        let notes = phases::merge(&mut document, change).map_err(|why| self.refused(why, file))?;
+        Ok((document, notes))
+    }
+
+    fn refused(&self, why: Refused, file: &Path) -> Failure {
+        let file = file.display();
+        match why {
+            Refused::NameTaken { endpoint } => Failure::refused(
+                format!(
+                    "cannot add the provider {:?} to {file}: it is there with the endpoint {endpoint}",
+                    self.name
+                ),
+                "if the socket has moved, change the endpoint in the file first; another plugin needs another --name",
+            ),
+            Refused::Ambiguous { at, candidates } => Failure::usage(
+                format!(
+                    "cannot choose who writes after kekring in resources[{at}] of {file}: {}",
+                    candidates.join(", ")
+                ),
+                "say it with --to, or --to identity for plain text",
+            ),
+            Refused::NoSuch { at, candidates } => Failure::usage(
+                format!(
+                    "cannot exit to {:?}: resources[{at}] of {file} has {}",
+                    self.to.as_deref().unwrap_or_default(),
+                    candidates.join(", ")
+                ),
+                "name one of them, or identity",
+            ),
+            Refused::Absent { resource } => Failure::usage(
+                format!("cannot exit: {file} has no provider of this plugin for {resource}"),
+                "give the file that is in use, and the --resources that kekring encrypts; check socket.path",
+            ),
+        }
+    }
+
+    /// What comes after this step.
+    fn next(&self) -> &'static str {
+        match self.phase {
+            Step::Read => {
+                "wait until every kube-apiserver has taken it (`kubectl get --raw '/readyz?verbose'`), then --phase write"
+            }
+            Step::Write => {
+                "where more than one kube-apiserver runs, --phase read comes first; when every one has taken this, rewrite what is older"
+            }
+            Step::Exit => {
+                "wait until every kube-apiserver has taken it, rewrite everything, look into etcd for k8s:enc:kms:v2, then take kekring out of the file; keep the ring as long as there are backups of etcd"
+            }
+        }
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(file)?.read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// The configuration that encrypts Secrets through the socket at `path`.
+pub(super) fn encrypting(path: &Path) -> Result<String, Failure> {
+    yaml(&phases::alone(&Change {
+        phase: Phase::Write,
+        resources: &["secrets".to_owned()],
+        name: "kekring",
+        endpoint: &endpoint(path)?,
+        to: None,
+    }))
+}
+
+fn yaml(document: &Document) -> Result<String, Failure> {
+    serde_saphyr::to_string(document)
+        .map_err(|_| Failure::failed("cannot write the configuration as YAML", "try -o json"))
+}
+
+/// The socket as a URL. kube-apiserver reads its path twice over, so that `%`, `?` and `#` do not come through in any form,
+/// and takes what begins with `@` for an abstract socket.
+fn endpoint(socket: &Path) -> Result<String, Failure> {
+    let bytes = socket.as_os_str().as_bytes();
+    if bytes.starts_with(b"/@") || bytes.iter().any(|byte| b"%?#".contains(byte)) {
+        return Err(Failure::usage(
+            format!(
+                "cannot name {} to kube-apiserver: it would look for another socket",
+                socket.display()
+            ),
+            "set a socket.path without '%', '?', '#', and without '@' at its beginning",
+        ));
+    }
+    let mut url = "unix://".to_owned();
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"/-_.~@+,=".contains(byte) {
+            url.push(char::from(*byte));
+        } else {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests;

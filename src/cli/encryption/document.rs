@@ -1,0 +1,178 @@
+//! kube-apiserver's EncryptionConfiguration (apiserver.config.k8s.io/v1): read strictly, as kube-apiserver does, and
+//! written with everything that was read. The keys of other providers pass through and are named nowhere.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+pub(super) const API_VERSION: &str = "apiserver.config.k8s.io/v1";
+pub(super) const KIND: &str = "EncryptionConfiguration";
+
+/// The whole file.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(in crate::cli) struct Document {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    pub(super) resources: Vec<Block>,
+}
+
+/// Some resources and the providers for them: the first one writes, each reads what it wrote.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Block {
+    #[serde(default)]
+    pub(super) resources: Vec<String>,
+    #[serde(default)]
+    pub(super) providers: Vec<Provider>,
+}
+
+/// Exactly one of its kinds is there.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Provider {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kms: Option<Kms>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) aescbc: Option<Keys>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) aesgcm: Option<Keys>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secretbox: Option<Keys>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) identity: Option<Identity>,
+}
+
+/// Plain text.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Kms {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) api_version: Option<String>,
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "cachesize")]
+    pub(super) cache_size: Option<i32>,
+    pub(super) endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Option<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    #[serde(default)]
+    pub(super) keys: Vec<Key>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) secret: Secret,
+}
+
+/// Somebody else's key, as base64. It is written where it was read, and nowhere else.
+pub(super) struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Zeroizing::new(String::deserialize(deserializer)?)))
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+impl Document {
+    pub(super) fn new(resources: Vec<Block>) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            resources,
+        }
+    }
+
+    /// Reads YAML or JSON. The error says where; never what stands there, which may be a key.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err("it is empty".into());
+        }
+        let document: Self = serde_saphyr::from_str(text).map_err(|why| match why.location() {
+            Some(place) => format!(
+                "line {} column {}: no field or value that an EncryptionConfiguration has there",
+                place.line(),
+                place.column()
+            ),
+            None => "it is no EncryptionConfiguration".to_owned(),
+        })?;
+        let known = [(API_VERSION, KIND), ("v1", "EncryptionConfig")];
+        if !known.contains(&(&document.api_version, &document.kind)) {
+            return Err(format!("it is not of apiVersion {API_VERSION} and kind {KIND}"));
+        }
+        Ok(Self::new(document.resources))
+    }
+
+    /// Whether it holds keys, as opposed to saying where they are.
+    pub(super) fn holds_secrets(&self) -> bool {
+        let mut providers = self.resources.iter().flat_map(|block| &block.providers);
+        providers.any(|provider| provider.keys().is_some())
+    }
+}
+
+impl Provider {
+    pub(super) fn identity() -> Self {
+        Self {
+            identity: Some(Identity {}),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn kms(name: &str, endpoint: &str) -> Self {
+        Self {
+            kms: Some(Kms {
+                // It defaults to v1, which kube-apiserver no longer serves.
+                api_version: Some("v2".to_owned()),
+                name: name.to_owned(),
+                cache_size: None,
+                endpoint: endpoint.to_owned(),
+                timeout: Some("3s".to_owned()),
+            }),
+            ..Self::default()
+        }
+    }
+
+    /// The keys that lie in the file, with their kind.
+    pub(super) fn keys(&self) -> Option<(&'static str, &[Key])> {
+        let kinds = [
+            ("aescbc", &self.aescbc),
+            ("aesgcm", &self.aesgcm),
+            ("secretbox", &self.secretbox),
+        ];
+        kinds
+            .into_iter()
+            .find_map(|(kind, keys)| keys.as_ref().map(|it| (kind, it.keys.as_slice())))
+    }
+
+    /// What `--to` calls it: its kind, or its name where it is a KMS.
+    pub(super) fn called(&self) -> &str {
+        match (&self.kms, self.keys()) {
+            (Some(kms), _) => &kms.name,
+            (None, Some((kind, _))) => kind,
+            (None, None) => "identity",
+        }
+    }
+}
