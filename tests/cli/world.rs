@@ -284,6 +284,16 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         },
     ),
     (
+        "a systemd-creds that fails",
+        "<DIR>/bin has one that cannot decrypt",
+        |world| systemd_creds(world, "echo warming up >&2; echo no TPM here >&2; exit 1"),
+    ),
+    (
+        "a systemd-creds that prints other things",
+        "<DIR>/bin has one that prints 33 bytes",
+        |world| systemd_creds(world, "echo 01234567890123456789012345678901"),
+    ),
+    (
         "the credential is another's",
         "its name is another one",
         |world| {
@@ -380,6 +390,21 @@ impl World {
         let paths = entries.map(|entry| entry.unwrap().path());
         paths.max_by_key(number).expect("a generation")
     }
+}
+
+/// A credential beside the root, and something in the place of systemd-creds.
+fn systemd_creds(world: &mut World, script: &str) -> Result<(), String> {
+    let (bin, sealed) = (world.path("bin"), world.path("sealed"));
+    fs::create_dir(&bin).unwrap();
+    fs::write(&sealed, "sealed").unwrap();
+    fs::write(bin.join("systemd-creds"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    chmod(&bin.join("systemd-creds"), 0o755);
+    world.tweaks["ring"]["roots"] = json!([
+        {"file": {"path": world.path("root.key")}},
+        {"credential": {"name": "kekring-root", "encryptedFile": sealed}},
+    ]);
+    world.plugin.configure(&world.tweaks.to_string());
+    Ok(())
 }
 
 fn chmod(path: &Path, mode: u32) {
