@@ -27,6 +27,7 @@ mod form;
 mod golang;
 mod lab;
 mod load;
+mod metrics;
 mod outage;
 mod pair;
 mod phases;
@@ -38,6 +39,9 @@ mod refusal;
 mod reload;
 mod restart;
 mod rotation;
+#[path = "../support/scrape.rs"]
+#[allow(dead_code)] // other suites need more of it
+mod scrape;
 mod wait;
 
 use std::process::ExitCode;
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         refusal::a_plugin_below_its_mark_stops_every_write_and_no_cached_read_until_it_is_mended,
         outage::writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped,
         activation::a_socket_that_stays_open_hides_every_restart_and_a_short_absence,
+        metrics::the_series_of_both_sides_join_on_the_hash_of_the_key,
         at_rest::what_lies_in_etcd_is_encrypted_under_the_active_key_and_reads_back,
         rotation::a_rotation_under_load_fails_no_write_and_no_read,
         pair::two_api_servers_read_each_other_through_a_rotation_and_both_take_the_new_key,

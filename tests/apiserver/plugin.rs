@@ -62,7 +62,7 @@ impl Plugin {
              \x20 store: {{file: {{dir: {dir}/ring}}}}\n\
              \x20 roots:\n\
              \x20 - file: {{path: {dir}/root.key}}\n\
-             telemetry: {{log: {{format: json, level: debug}}}}\n"
+             telemetry: {{listen: '127.0.0.1:0', log: {{format: json, level: debug}}}}\n"
         );
         fs::write(&config, text).unwrap();
         let log = config.with_file_name("kekring.log");
@@ -139,6 +139,16 @@ impl Plugin {
             id: text("id"),
             hash: text("hash"),
         }
+    }
+
+    /// Where its telemetry listens.
+    pub fn telemetry(&self) -> String {
+        wait_for("telemetry to listen", SOON, || {
+            let status = fs::read(self.config.with_file_name("status.json")).ok()?;
+            let status: Value = serde_json::from_slice(&status).ok()?;
+            let address = status["telemetry"].as_str()?;
+            (!address.is_empty()).then(|| address.to_owned())
+        })
     }
 
     /// The key id of every Decrypt that has succeeded, in order, from the log.
