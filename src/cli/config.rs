@@ -5,14 +5,16 @@ use serde::Serialize;
 
 use super::encryption::Encryption;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Output, line};
 use super::place::Place;
-use crate::config::shown_duration;
+use crate::config::{SCHEMA, shown_duration};
 
 #[derive(Subcommand)]
 pub(super) enum ConfigVerb {
     /// Check kekring's configuration
     Check(Output),
+    /// Print the JSON Schema of kekring's configuration, for editors
+    Schema,
     /// Write an EncryptionConfiguration for kube-apiserver
     Encryption(Encryption),
 }
@@ -29,6 +31,10 @@ impl ConfigVerb {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         match self {
             Self::Check(output) => check(place, output),
+            Self::Schema => {
+                line(SCHEMA);
+                Ok(())
+            }
             Self::Encryption(encryption) => encryption.run(place),
         }
     }

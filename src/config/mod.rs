@@ -16,6 +16,8 @@ use crate::root::{PathConfig, RootConfig};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/kekring/config.yaml";
+/// JSON Schema of a configuration, for editors; the parser is the judge.
+pub const SCHEMA: &str = include_str!("schema.json");
 const API_VERSION: &str = "kekring/v1alpha1";
 const KIND: &str = "Configuration";
 /// Longest socket path: `sun_path` of unix(7) is 108 bytes with its final zero.

@@ -1,6 +1,7 @@
 //! What lies in `deploy/` is what our own code accepts, and the sample is the reference: every key, with its default.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod schema;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,0 +1,209 @@
+//! `kekring config schema` says of a configuration what kekring itself says, as far as a schema can.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Plugin, configuration_keys, in_repository, kekring, shown};
+use crate::{FILE, samples};
+
+fn schema() -> Value {
+    let output = kekring(&["config", "schema"]).output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+#[test]
+fn every_sample_keeps_to_the_schema() {
+    let schema = schema();
+
+    for sample in samples() {
+        let text = fs::read_to_string(&sample).unwrap();
+        assert!(keeps(&schema, &schema, &yaml(&text)), "{}", sample.display());
+    }
+}
+
+#[test]
+fn the_schema_has_every_key_with_its_default() {
+    let schema = schema();
+    let sample = yaml(&fs::read_to_string(in_repository(FILE)).unwrap());
+
+    let mut keys: Vec<String> = configuration_keys().into_iter().map(|(_, key)| key).collect();
+    keys.sort();
+
+    assert_eq!(
+        leaves(&schema, ""),
+        [&["apiVersion".into(), "kind".into()][..], &keys].concat()
+    );
+    for key in &keys {
+        let (mut place, mut path) = (&schema, String::new());
+        for step in key.split('.') {
+            place = &place["properties"][step];
+            path = format!("{path}/{step}");
+        }
+        // Neither has a default: the one varies, the other must be given.
+        if key != "socket.allowUsers" && key != "ring.roots" {
+            let shown = &sample.pointer(&path).unwrap();
+            assert_eq!(place["default"], **shown, "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_every_kind_of_root() {
+    let plugin = Plugin::unmade("{ring: {roots: [{unknown: {}}]}}");
+    let output = plugin.verb(&["config", "check"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    let (_, kinds) = told
+        .lines()
+        .next()
+        .unwrap()
+        .split_once("expected one of ")
+        .unwrap();
+    let mut kinds: Vec<&str> = kinds.split(", ").map(|kind| kind.trim_matches('`')).collect();
+    kinds.sort_unstable();
+
+    let schema = schema();
+    let named: Vec<&String> = schema["$defs"]["root"]["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+
+    assert_eq!(named, kinds);
+}
+
+#[test]
+fn what_the_schema_refuses_is_refused_by_kekring_too() {
+    let schema = schema();
+    let plugin = Plugin::unmade("{}");
+    for mistake in [
+        "{unknwon: 1}",
+        "{kind: Pod}",
+        "{node: {unknwon: 1}}",
+        "{node: {name: a b}}",
+        "{socket: {unknwon: 1}}",
+        "{socket: {mode: \"0666\"}}",
+        "{socket: {path: relative}}",
+        "{socket: {allowUsers: [root]}}",
+        "{socket: {allowGroups: [-1]}}",
+        "{ring: {unknwon: 1}}",
+        "{ring: {id: xyz}}",
+        "{ring: {mirror: relative}}",
+        "{ring: {roots: []}}",
+        "{ring: {roots: [{file: {path: /a, unknwon: 1}}]}}",
+        "{ring: {roots: [{file: {}}]}}",
+        "{ring: {roots: [{file: {path: /a}, passphrase: {path: /b}}]}}",
+        "{ring: {roots: [{credential: {name: a/b}}]}}",
+        "{ring: {store: {file: {dir: relative}}}}",
+        "{ring: {store: {file: {unknwon: 1}}}}",
+        "{rotation: {unknwon: 1}}",
+        "{telemetry: {unknwon: 1}}",
+        "{telemetry: {log: {level: loud}}}",
+    ] {
+        plugin.configure(mistake);
+        let text = fs::read_to_string(&plugin.config).unwrap();
+
+        assert!(
+            !keeps(&schema, &schema, &yaml(&text)),
+            "the schema takes {mistake}"
+        );
+        assert_eq!(
+            plugin.verb(&["config", "check"]).status.code(),
+            Some(2),
+            "{mistake}"
+        );
+    }
+    plugin.configure("{}");
+    let text = fs::read_to_string(&plugin.config).unwrap();
+    assert!(keeps(&schema, &schema, &yaml(&text)));
+}
+
+/// Every key below `schema` that has none below it.
+fn leaves(schema: &Value, path: &str) -> Vec<String> {
+    let Some(properties) = schema["properties"].as_object() else {
+        return vec![path.to_owned()];
+    };
+    let below = |(name, schema): (&String, &Value)| {
+        let dot = if path.is_empty() { "" } else { "." };
+        leaves(schema, &format!("{path}{dot}{name}"))
+    };
+    let mut all: Vec<String> = properties.iter().flat_map(below).collect();
+    all.sort();
+    all
+}
+
+/// Whether `value` keeps to the schema: as much of JSON Schema as ours uses, and a panic at anything more.
+fn keeps(root: &Value, schema: &Value, value: &Value) -> bool {
+    let keywords = schema.as_object().unwrap();
+    keywords.iter().all(|(keyword, wanted)| match (keyword.as_str(), value) {
+        ("$schema" | "$defs" | "title" | "description" | "default", _) => true,
+        ("$ref", _) => {
+            let place = wanted.as_str().unwrap().trim_start_matches('#');
+            keeps(root, root.pointer(place).unwrap(), value)
+        }
+        ("type", _) => match wanted.as_str().unwrap() {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "integer" => value.is_i64(),
+            other => panic!("type {other}: teach it to this test"),
+        },
+        ("const", _) => value == wanted,
+        ("enum", _) => wanted.as_array().unwrap().contains(value),
+        ("pattern", Value::String(text)) => fits(wanted.as_str().unwrap(), text),
+        ("maxLength", Value::String(text)) => text.len() <= number(wanted),
+        ("minimum", Value::Number(it)) => it.as_i64() >= wanted.as_i64(),
+        ("maximum", Value::Number(it)) => it.as_i64() <= wanted.as_i64(),
+        ("minItems", Value::Array(items)) => items.len() >= number(wanted),
+        ("maxItems", Value::Array(items)) => items.len() <= number(wanted),
+        ("items", Value::Array(items)) => items.iter().all(|it| keeps(root, wanted, it)),
+        ("minProperties", Value::Object(map)) => map.len() >= number(wanted),
+        ("maxProperties", Value::Object(map)) => map.len() <= number(wanted),
+        ("required", Value::Object(map)) => {
+            let mut names = wanted.as_array().unwrap().iter();
+            names.all(|name| map.contains_key(name.as_str().unwrap()))
+        }
+        ("additionalProperties", Value::Object(map)) => {
+            assert_eq!(*wanted, json!(false));
+            map.keys().all(|key| schema["properties"].get(key).is_some())
+        }
+        ("properties", Value::Object(map)) => map.iter().all(|(key, value)| {
+            let known = wanted.get(key);
+            known.is_none_or(|schema| keeps(root, schema, value))
+        }),
+        // A keyword for another type than that of the value, which `type` refuses.
+        (other, _) => {
+            let known = "pattern maxLength minimum maximum minItems maxItems items minProperties maxProperties required \
+                additionalProperties properties";
+            assert!(known.contains(other), "keyword {other}: teach it to this test");
+            true
+        }
+    })
+}
+
+fn number(limit: &Value) -> usize {
+    usize::try_from(limit.as_u64().unwrap()).unwrap()
+}
+
+/// The patterns of our schema.
+fn fits(pattern: &str, text: &str) -> bool {
+    let plain = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    match pattern {
+        "^/" => text.starts_with('/'),
+        "^(/.*)?$" => text.is_empty() || text.starts_with('/'),
+        "^([0-9a-f]{32})?$" => {
+            text.is_empty() || text.len() == 32 && data_encoding::HEXLOWER.decode(text.as_bytes()).is_ok()
+        }
+        "^[A-Za-z0-9._-]{0,253}$" => text.len() <= 253 && plain(text),
+        "^[A-Za-z0-9._-]{1,255}$" => (1..=255).contains(&text.len()) && plain(text),
+        _ => panic!("pattern {pattern}: teach it to this test"),
+    }
+}
