@@ -1,8 +1,7 @@
 //! Two blocks of resources, each with a provider of its own, on one socket.
 
 use std::collections::BTreeSet;
-
-use serde_json::Value;
+use std::fs;
 
 use crate::etcd::etcd_key;
 use crate::form::Form;
@@ -11,7 +10,7 @@ use crate::plugin::{KeyName, Plugin};
 use crate::wait::wait_for;
 
 /// Each resource, and the provider of its block.
-const BLOCKS: [(&str, &str); 2] = [("secrets", "kekring"), ("configmaps", "kekring-config")];
+const BLOCKS: [(&str, &str); 2] = [("secrets", "kekring"), ("configmaps", "kekring-configmaps")];
 
 pub fn two_providers_on_one_socket_keep_their_names_and_a_rotation_moves_both() {
     let mut lab = Lab::with(Plugin::start_new, |plugin| Some(two_blocks(plugin)));
@@ -47,15 +46,12 @@ pub fn two_providers_on_one_socket_keep_their_names_and_a_rotation_moves_both() 
     }
 }
 
+/// The second block is merged into the configuration that has the first.
 fn two_blocks(plugin: &Plugin) -> String {
-    let block = |(resource, provider): (&str, &str)| -> Value {
-        let options = ["--resources", resource, "--name", provider, "-o", "json"];
-        serde_json::from_str(&plugin.encryption(&options)).unwrap()
-    };
-    let (mut configuration, second) = (block(BLOCKS[0]), block(BLOCKS[1]));
-    let blocks = configuration["resources"].as_array_mut().unwrap();
-    blocks.push(second["resources"][0].clone());
-    configuration.to_string()
+    let [(first, _), (second, _)] = BLOCKS;
+    let file = plugin.ring_dir().with_file_name("first-block.yaml");
+    fs::write(&file, plugin.encryption(&["--resources", first])).unwrap();
+    plugin.encryption(&["--resources", second, "--merge", file.to_str().unwrap()])
 }
 
 /// One object in each block.

@@ -53,7 +53,7 @@ impl ControlPlane {
 
     /// Puts an EncryptionConfiguration in place, or takes it away; a running kube-apiserver heeds a new one by itself.
     pub fn configure(&self, encryption: Option<&str>) {
-        let file = self.dir.join("encryption.yaml");
+        let file = self.encryption_file();
         let Some(encryption) = encryption else {
             let removed = fs::remove_file(&file);
             assert!(removed.is_ok() || !file.exists(), "{removed:?}");
@@ -65,9 +65,9 @@ impl ControlPlane {
         fs::rename(unfinished, file).unwrap();
     }
 
-    /// True where there is an EncryptionConfiguration.
-    pub fn is_configured(&self) -> bool {
-        self.dir.join("encryption.yaml").exists()
+    /// Where the EncryptionConfiguration is, if there is one.
+    pub fn encryption_file(&self) -> PathBuf {
+        self.dir.join("encryption.yaml")
     }
 
     /// Puts an EncryptionConfiguration in place, and waits until the running kube-apiserver has taken it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::form::Form;
 use crate::lab::Lab;
-use crate::phases::{Origin, Phase};
+use crate::phases::Origin;
 use crate::plugin::Plugin;
 
 /// Objects of each resource that each step adds.
@@ -21,32 +21,32 @@ pub fn from_aescbc_in_and_out_again_everything_is_readable_at_every_step() {
 }
 
 fn in_and_out(origin: Origin, form: &Form) {
-    let mut lab = Lab::with(Plugin::start_new, |_| origin.configuration());
+    let mut lab = Lab::with(Plugin::start_new, |_| origin.configuration().map(str::to_owned));
     let ours = Form::ours(&lab.plugin.active_key().id);
     let mut objects = Objects::default();
     objects.add(&lab, "before");
     assert_eq!(objects.forms(&lab), objects.all(form));
 
     for (phase, written, rewritten) in [
-        (Phase::Read, form, false),
-        (Phase::Write, &ours, true),
-        (Phase::Exit, form, true),
+        ("read", form, false),
+        ("write", &ours, true),
+        ("exit", form, true),
     ] {
-        let encryption = origin.phase(&lab.plugin, phase);
+        let encryption = origin.phase(&lab.plugin, phase, &lab.control_plane.encryption_file());
         configure(&mut lab, Some(&encryption));
         objects.are_readable(&lab);
-        let added = objects.add(&lab, &format!("{phase:?}").to_lowercase());
-        assert_eq!(added.forms(&lab), added.all(written), "{phase:?}");
+        let added = objects.add(&lab, phase);
+        assert_eq!(added.forms(&lab), added.all(written), "{phase}");
         if rewritten {
             objects.rewrite(&lab);
-            assert_eq!(objects.forms(&lab), objects.all(written), "{phase:?}");
+            assert_eq!(objects.forms(&lab), objects.all(written), "{phase}");
         }
-        println!("\n{phase:?}: {:?}", objects.forms(&lab));
+        println!("\n{phase}: {:?}", objects.forms(&lab));
         lab.control_plane.restart_api_server();
         objects.are_readable(&lab);
     }
     assert!(lab.plugin.stop().success());
-    configure(&mut lab, origin.configuration().as_deref());
+    configure(&mut lab, origin.configuration());
     objects.are_readable(&lab);
     lab.control_plane.restart_api_server();
     objects.are_readable(&lab);
@@ -57,7 +57,9 @@ fn in_and_out(origin: Origin, form: &Form) {
 /// A running kube-apiserver takes a new configuration; it is started again to have its first one, or none any more.
 fn configure(lab: &mut Lab, encryption: Option<&str>) {
     match encryption {
-        Some(encryption) if lab.control_plane.is_configured() => lab.control_plane.reload(encryption),
+        Some(encryption) if lab.control_plane.encryption_file().exists() => {
+            lab.control_plane.reload(encryption);
+        }
         _ => {
             lab.control_plane.configure(encryption);
             lab.control_plane.restart_api_server();

@@ -1,16 +1,8 @@
 //! The EncryptionConfigurations that an operator goes through, from what was there before and back to it.
 
-use serde_json::{Value, json};
+use std::path::Path;
 
 use crate::plugin::Plugin;
-
-/// A step of the way in and out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    Read,
-    Write,
-    Exit,
-}
 
 /// What encrypted before kekring came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,39 +13,28 @@ pub enum Origin {
     AesCbc,
 }
 
+const AES_CBC: &str = "\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets, configmaps]
+  providers:
+  - aescbc: {keys: [{name: key1, secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}]}
+  - identity: {}
+";
+
 impl Origin {
     /// The configuration before and after; none where kube-apiserver has none.
-    pub fn configuration(self) -> Option<String> {
-        (self == Self::AesCbc).then(|| document(&[aes_cbc(), identity()]))
+    pub fn configuration(self) -> Option<&'static str> {
+        (self == Self::AesCbc).then_some(AES_CBC)
     }
 
-    /// The configuration of a phase.
-    pub fn phase(self, plugin: &Plugin, phase: Phase) -> String {
-        let options = ["--resources", "secrets,configmaps", "-o", "json"];
-        let generated: Value = serde_json::from_str(&plugin.encryption(&options)).unwrap();
-        let kms = generated["resources"][0]["providers"][0].clone();
-        let mut providers = match self {
-            Self::Identity => vec![identity()],
-            Self::AesCbc => vec![aes_cbc(), identity()],
-        };
-        let place = if phase == Phase::Write { 0 } else { 1 };
-        providers.insert(place, kms);
-        document(&providers)
+    /// The configuration of a phase, generated, where `in_use` is that of the phase before.
+    pub fn phase(self, plugin: &Plugin, phase: &str, in_use: &Path) -> String {
+        let mut options = vec!["--resources", "secrets,configmaps", "--phase", phase];
+        if self == Self::AesCbc {
+            options.extend(["--merge", in_use.to_str().unwrap()]);
+        }
+        plugin.encryption(&options)
     }
-}
-
-fn document(providers: &[Value]) -> String {
-    let document = json!({
-        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration",
-        "resources": [{"resources": ["secrets", "configmaps"], "providers": providers}],
-    });
-    document.to_string()
-}
-
-fn identity() -> Value {
-    json!({"identity": {}})
-}
-
-fn aes_cbc() -> Value {
-    json!({"aescbc": {"keys": [{"name": "key1", "secret": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}]}})
 }
