@@ -86,9 +86,11 @@ impl Objects {
     fn are_readable(&self, lab: &Lab) {
         let api = lab.api();
         for name in &self.0 {
-            assert_eq!(&api.password(name).unwrap(), name);
-            let map = api.object("configmaps", name).unwrap();
-            assert_eq!(map["data"]["text"], name.as_str());
+            assert_eq!(api.password(name).as_ref(), Ok(name), "Secret {name}");
+            let map = api
+                .object("configmaps", name)
+                .map(|map| map["data"]["text"].clone());
+            assert_eq!(map, Ok(name.as_str().into()), "ConfigMap {name}");
         }
     }
 

@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         entry::from_no_encryption_in_and_out_again_everything_is_readable_at_every_step,
         entry::from_aescbc_in_and_out_again_everything_is_readable_at_every_step,
         everything::with_every_resource_named_nothing_that_can_be_encrypted_lies_plain_and_all_reads_back,
+        refusal::a_root_that_is_gone_at_a_restart_fails_no_request_and_is_enough_when_it_is_back,
         blocks::two_providers_on_one_socket_keep_their_names_and_a_rotation_moves_both,
         restart::after_three_rotations_an_empty_cache_still_reads_every_secret,
         outage::a_killed_plugin_stops_no_cached_read_and_resumes_with_the_same_key,

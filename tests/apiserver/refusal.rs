@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::client::Api;
+use serde_json::Value;
+
 use crate::lab::Lab;
 use crate::load::Load;
 use crate::plugin::Plugin;
@@ -13,7 +14,8 @@ use crate::wait::{SOON, wait_for};
 
 /// So many refused writes in a row, and none between them that succeeds, show that writing has stopped.
 const REFUSED: usize = 50;
-const CAUSE: &str = "the ring is below its mark";
+const BELOW: &str = "the ring is below its mark";
+const NO_ROOT: &str = "with any configured root";
 
 /// An operator puts an older copy of the ring in the place of the newer one, and starts the plugin again.
 pub fn a_plugin_below_its_mark_stops_every_write_and_no_cached_read_until_it_is_mended() {
@@ -29,7 +31,7 @@ pub fn a_plugin_below_its_mark_stops_every_write_and_no_cached_read_until_it_is_
         lab.plugin.spawn();
         let since = Instant::now();
         wait_until_unready(&api);
-        the_cause_is_named_everywhere(&lab, &api);
+        the_cause_is_named_everywhere(&lab, BELOW, "FailedPrecondition");
         wait_for("writes to stop", SEED_LIFE + SOON, || {
             (!load.failures().is_empty()).then_some(())
         });
@@ -61,6 +63,31 @@ pub fn a_plugin_below_its_mark_stops_every_write_and_no_cached_read_until_it_is_
     }
 }
 
+/// A start needs the root. It is back before kube-apiserver stops writing, and nobody has to start the plugin again.
+pub fn a_root_that_is_gone_at_a_restart_fails_no_request_and_is_enough_when_it_is_back() {
+    let mut lab = Lab::start();
+    let (api, key) = (lab.api(), lab.plugin.active_key());
+    let root = lab.plugin.ring_dir().with_file_name("root.key");
+    let aside = root.with_extension("aside");
+    let load = Load::new(lab.api());
+
+    load.during(|| {
+        assert!(lab.plugin.stop().success());
+        fs::rename(&root, &aside).unwrap();
+        lab.plugin.spawn();
+        wait_until_unready(&api);
+        the_cause_is_named_everywhere(&lab, NO_ROOT, "Unavailable");
+        load.go_on();
+        fs::rename(&aside, &root).unwrap();
+        wait_until_ready(&api);
+        load.go_on();
+    });
+
+    println!("\n{} writes and {} reads", load.written(), load.reads());
+    assert_eq!(load.failures(), [""; 0]);
+    assert_eq!(lab.key_of_secret(&load.newest()), key.id);
+}
+
 /// Out of the ring's directory; says where it was and where it is.
 fn take_newest_generation_away(plugin: &Plugin) -> (PathBuf, PathBuf) {
     let entries = fs::read_dir(plugin.ring_dir()).unwrap();
@@ -77,19 +104,16 @@ fn take_newest_generation_away(plugin: &Plugin) -> (PathBuf, PathBuf) {
     (newest, aside)
 }
 
-fn the_cause_is_named_everywhere(lab: &Lab, api: &Api) {
-    let readiness = api.get("/readyz/kms-providers").unwrap();
+fn the_cause_is_named_everywhere(lab: &Lab, cause: &str, code: &str) {
+    let readiness = lab.api().get("/readyz/kms-providers").unwrap();
     assert_eq!(readiness.status, 500);
-    assert!(readiness.body.contains(CAUSE), "{readiness:?}");
-    assert!(readiness.body.contains("FailedPrecondition"), "{readiness:?}");
-    let ours = |event: &serde_json::Value| {
-        event["level"] == "ERROR"
-            && event["message"]
-                .as_str()
-                .is_some_and(|text| text.starts_with(CAUSE))
+    assert!(readiness.body.contains(cause), "{readiness:?}");
+    assert!(readiness.body.contains(code), "{readiness:?}");
+    let ours = |event: &Value| {
+        event["level"] == "ERROR" && event["message"].as_str().is_some_and(|text| text.contains(cause))
     };
     assert!(lab.plugin.events().iter().any(ours), "our log does not name it");
     wait_for("the cause in the log of kube-apiserver", SOON, || {
-        lab.control_plane.api_server().log().contains(CAUSE).then_some(())
+        lab.control_plane.api_server().log().contains(cause).then_some(())
     });
 }
