@@ -13,6 +13,7 @@
 mod support;
 
 mod durable;
+mod verbs;
 
 use std::fs;
 use std::path::Path;

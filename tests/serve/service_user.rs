@@ -41,16 +41,13 @@ fn configure(plugin: &Plugin, roots: &[&str]) {
 }
 
 fn serve(plugin: &Plugin) -> Killed {
-    let server = plugin
-        .command(&["serve"])
-        .uid(SERVICE)
-        .gid(SERVICE)
-        .spawn()
-        .unwrap();
+    let mut command = plugin.command(&["serve"]);
+    command.uid(SERVICE).gid(SERVICE).stderr(Stdio::null());
+    let server = Killed(command.spawn().unwrap());
     wait_until("the service to answer", PATIENCE, || {
         plugin.verb(&["probe", "--round-trip"]).status.success()
     });
-    Killed(server)
+    server
 }
 
 #[track_caller]
