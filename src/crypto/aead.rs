@@ -79,7 +79,7 @@ pub fn seal_bound(
     bound: &Context,
     plaintext: &[u8],
 ) -> Result<Sealed, SealError> {
-    let (salt, nonce) = (random()?, random()?);
+    let (salt, nonce) = salt_and_nonce()?;
     let (message_key, commitment) = message_key(key, context, &salt, &nonce);
     let aad = bound.clone().with(&commitment);
     let ciphertext = cipher(&message_key)
@@ -139,6 +139,16 @@ pub fn open_bare(
         .decrypt(&(*nonce).into(), Payload { msg: ciphertext, aad })
         .map(SecretBytes::new)
         .map_err(|_| OpenError::Tampered)
+}
+
+/// In one call to the kernel.
+fn salt_and_nonce() -> Result<([u8; SALT_LEN], [u8; NONCE_LEN]), RandomnessError> {
+    let bytes: [u8; SALT_LEN + NONCE_LEN] = random()?;
+    let (salt, nonce) = bytes.split_at(SALT_LEN);
+    match (salt.try_into(), nonce.try_into()) {
+        (Ok(salt), Ok(nonce)) => Ok((salt, nonce)),
+        _ => unreachable!("the sum has both"),
+    }
 }
 
 fn message_key(
