@@ -1,5 +1,8 @@
 //! The log: a bounded queue in front of standard error.
 
+use std::io::{self, BufWriter, Stderr, Write};
+use std::time::Duration;
+
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -9,6 +12,8 @@ use crate::config::{Log, LogFormat, LogLevel};
 
 /// Lines that may wait to be written; more are dropped and counted, since a full pipe must not stop the service.
 const QUEUE: usize = 4096;
+/// How long lines gather before they are written together.
+const REST: Duration = Duration::from_millis(10);
 
 /// A running log. It ends when this is dropped, and writes what is queued then.
 pub struct Running {
@@ -22,7 +27,7 @@ pub fn start(log: &Log) -> Running {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUE)
         .lossy(true)
-        .finish(std::io::stderr());
+        .finish(Resting(BufWriter::new(io::stderr())));
     let dropped = writer.error_counter();
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -49,5 +54,23 @@ pub fn start(log: &Log) -> Running {
     Running {
         dropped,
         _writer: guard,
+    }
+}
+
+/// Standard error as the log's own thread writes it: a rest after each write, in which lines gather. Each line on its own
+/// would cost a request more than the sealing does: to wake this thread, and a system call.
+struct Resting(BufWriter<Stderr>);
+
+impl Write for Resting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    /// Called when no line is left in the queue.
+    #[allow(clippy::disallowed_methods)]
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        std::thread::sleep(REST);
+        Ok(())
     }
 }
