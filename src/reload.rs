@@ -77,12 +77,15 @@ async fn run(
     mut joiners: mpsc::Receiver<oneshot::Sender<()>>,
     mut wakes: mpsc::Receiver<Wake>,
 ) {
-    let mut tick = tokio::time::interval(TICK);
+    // The first step is taken at once: even a timer that is due has to wait for the next millisecond.
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
+    let mut begun = false;
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_join: Option<tokio::time::Instant> = None;
     loop {
         let mut waiting = Vec::new();
         let cause = tokio::select! {
+            () = std::future::ready(()), if !begun => Cause::Tick,
             _ = tick.tick() => Cause::Tick,
             Some(Wake::Reload(done)) = wakes.recv() => {
                 waiting.push(done);
@@ -101,6 +104,7 @@ async fn run(
             }
             else => return,
         };
+        begun = true;
         let Ok(after) = tokio::task::spawn_blocking(move || {
             if catch_unwind(AssertUnwindSafe(|| reloader.step(cause))).is_err() {
                 reloader.panicked();

@@ -156,8 +156,9 @@ fn write(path: &Path, status: &ServerStatus) -> io::Result<()> {
         .prefix(".status-")
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(dir)?;
-    serde_json::to_writer_pretty(&mut file, status)?;
-    file.write_all(b"\n")?;
+    let mut text = serde_json::to_vec_pretty(status)?;
+    text.push(b'\n');
+    file.write_all(&text)?;
     file.persist(path).map_err(|failed| failed.error)?;
     Ok(())
 }
