@@ -1,7 +1,6 @@
 //! One admitted connection: what it was last told, and the HTTP/2 around the service.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,13 +9,14 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tower::ServiceExt;
 
 use super::measured::measured;
 use super::peer::{Peer, Throttle};
 use super::resets::Watched;
+use super::stream::Stream;
 use crate::keyring::KeyId;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
@@ -147,14 +147,14 @@ pub struct Shared {
 }
 
 /// Serves one admitted connection to its end; `watcher` tells it when to send GOAWAY and finish.
-pub async fn serve(mut stream: UnixStream, peer: Peer, shared: Shared, watcher: Watcher) {
-    match preface(&mut stream).await {
-        Ok(()) => {}
+pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watcher) {
+    let stream = match greeted(stream).await {
+        Ok(stream) => stream,
         Err(why) => {
             tracing::debug!(%peer, why, "connection closed before its first request");
             return;
         }
-    }
+    };
     let connection = Arc::new(Connection::new(peer));
     let service = ServiceExt::<http::Request<hyper::body::Incoming>>::map_response(
         Service::server(
@@ -170,10 +170,8 @@ pub async fn serve(mut stream: UnixStream, peer: Peer, shared: Shared, watcher: 
         reached.served.store(true, Ordering::Relaxed);
         request
     });
-    let (read, write) = stream.into_split();
-    let write = Watched::new(write, Arc::clone(&connection), shared.malformed);
-    let serving =
-        http2_server().serve_connection(after_preface(read, write), TowerToHyperService::new(service));
+    let stream = Watched::new(stream, Arc::clone(&connection), shared.malformed);
+    let serving = http2_server().serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let number = shared.connections.add(&connection);
     if let Err(why) = watcher.watch(serving).await {
         tracing::debug!(%peer, %why, "connection ended");
@@ -182,17 +180,15 @@ pub async fn serve(mut stream: UnixStream, peer: Peer, shared: Shared, watcher: 
 }
 
 /// Tells a client that connects beyond the cap why it is not served, and closes soon.
-pub async fn turn_away(mut stream: UnixStream) {
-    if preface(&mut stream).await.is_err() {
+pub async fn turn_away(stream: UnixStream) {
+    let Ok(stream) = greeted(stream).await else {
         return;
-    }
+    };
     let answer = tower::service_fn(|_: http::Request<hyper::body::Incoming>| async {
         let status = tonic::Status::resource_exhausted("too many connections are open");
         Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>())
     });
-    let (read, write) = stream.into_split();
-    let serving =
-        http2_server().serve_connection(after_preface(read, write), TowerToHyperService::new(answer));
+    let serving = http2_server().serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer));
     let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, serving).await;
 }
 
@@ -200,28 +196,22 @@ fn http2_server() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
+        // gRPC has no use for the time of day.
+        .auto_date_header(false)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADERS);
     builder
 }
 
-/// The stream as HTTP/2 wants it: with the preface that was read off it.
-fn after_preface<R, W>(read: R, write: W) -> TokioIo<impl AsyncRead + AsyncWrite + Unpin>
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    TokioIo::new(tokio::io::join(Cursor::new(PREFACE).chain(read), write))
-}
-
-/// Reads the preface in time; whatever else comes first is no HTTP/2 client, and is closed without an answer.
-async fn preface(stream: &mut UnixStream) -> Result<(), &'static str> {
+/// Reads the preface in time; whatever else comes first is no HTTP/2 client, and is closed without an answer. HTTP/2 wants
+/// to read the preface again.
+async fn greeted(mut stream: UnixStream) -> Result<Stream, &'static str> {
     let mut first = [0; PREFACE.len()];
     match tokio::time::timeout(HANDSHAKE_DEADLINE, stream.read_exact(&mut first)).await {
         Err(_) => Err("no HTTP/2 preface in time"),
         Ok(Err(_)) => Err("closed before the HTTP/2 preface"),
         Ok(Ok(_)) if first != *PREFACE => Err("not HTTP/2"),
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(_)) => Stream::new(PREFACE, stream).map_err(|_| "not registered with the event loop"),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod peer;
 mod protect;
 mod resets;
 pub mod status_file;
+mod stream;
 pub mod web;
 
 use std::net::SocketAddr;
