@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncReadExt;
@@ -192,8 +192,19 @@ pub async fn turn_away(stream: UnixStream) {
     let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, serving).await;
 }
 
-fn http2_server() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+/// Runs each request as a task of its own. Boxed: a task with all of a request inside it would be moved several times and
+/// would need an aligned allocation of a kilobyte, which the system's allocator is slow at.
+#[derive(Clone)]
+struct Tasks;
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, request: F) {
+        tokio::spawn(Box::pin(request));
+    }
+}
+
+fn http2_server() -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(Tasks);
     builder
         .timer(TokioTimer::new())
         // gRPC has no use for the time of day.
