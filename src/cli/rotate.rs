@@ -51,6 +51,7 @@ struct Outcome {
     active: String,
     next: String,
     message: String,
+    warnings: Vec<String>,
     waiting: Vec<String>,
 }
 
@@ -106,13 +107,23 @@ impl Rotate {
             active: id(opened.ring.active()),
             next: id(opened.ring.pre_active()),
             message,
+            // Who makes no backups by this program is not told at every rotation.
+            warnings: opened
+                .backup
+                .iter()
+                .filter_map(|_| opened.backup_warning())
+                .collect(),
             waiting,
         };
         self.output.print(&outcome, |it| {
-            format!(
+            let mut text = format!(
                 "{}\ngeneration  {}\nactive key  {}\nnext key    {}",
                 it.message, it.generation, it.active, it.next
-            )
+            );
+            for warning in &it.warnings {
+                text += &format!("\nwarning: {warning}");
+            }
+            text
         });
     }
 }

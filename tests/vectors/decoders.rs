@@ -5,7 +5,7 @@ use kekring::crypto::kdf::sha256;
 use kekring::crypto::secret::{Key32, SecretBytes};
 use kekring::format::FormatError;
 use kekring::format::generation::{self, slot_context};
-use kekring::format::{mark, wrapped_seed};
+use kekring::format::{backup, mark, wrapped_seed};
 use kekring::keyring::KeyId;
 use kekring::root::{FileRoot, PassphraseRoot, RecoveryCode, RootKey};
 use proptest::prelude::*;
@@ -105,6 +105,16 @@ fn no_changed_bit_of_a_mark_goes_unnoticed() {
     }
 }
 
+#[test]
+fn no_changed_bit_of_the_record_of_a_backup_goes_unnoticed() {
+    let case = case("backup.json", "a record");
+    let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+    for (bit, bytes) in flips(&good) {
+        assert!(backup::decode(&bytes, &ring_key).is_err(), "bit {bit}");
+    }
+}
+
 /// Every decoder that takes bytes from a disk, a store, etcd, a socket or a person, set up once.
 struct Decoders {
     seed: Case,
@@ -136,6 +146,7 @@ impl Decoders {
         let _ = open_generation(&with_checksum(framed), &self.ring_key);
         let _ = mark::decode(bytes, &self.ring_key);
         let _ = mark::ring_id(bytes);
+        let _ = backup::decode(bytes, &self.ring_key);
         let seed = SecretBytes::new(vec![1; 32]);
         let named = [b"k8s:enc:kms:v2:name:", bytes].concat();
         let unnamed = [b"k8s:enc:kms:v2:", bytes].concat();
@@ -161,6 +172,7 @@ fn good_inputs() -> Vec<Vec<u8>> {
         case("generation.json", "two slots").bytes("bytes"),
         case("generation.json", "a proposal, automatic").bytes("bytes"),
         case("mark.json", "suspended and destroyed keys").bytes("bytes"),
+        case("backup.json", "a record").bytes("bytes"),
         case("slot-file.json", "opens").bytes("sealed"),
         case("slot-passphrase.json", "a salt of 31 bytes").bytes("sealed"),
         hex(&json("apiserver-kmsv2-seed.json")["stored_value_hex"]),
