@@ -1,11 +1,12 @@
 //! The telemetry listener: what it answers, and that nothing which happens to it disturbs the socket.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
+use std::time::Instant;
 
 use kekring::server::web::MAX_SCRAPES;
 use rustix::net::{AddressFamily, SocketType};
@@ -31,10 +32,17 @@ fn open(address: &str, bytes: &[u8]) -> TcpStream {
     stream
 }
 
+/// What comes until the other side closes, which it must; how it closes does not count.
 fn rest_of(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    if let Err(why) = stream.read_to_end(&mut answer) {
+        assert!(!is_timeout(&why), "it stays open: {why}");
+    }
     String::from_utf8(answer).unwrap()
+}
+
+fn is_timeout(why: &io::Error) -> bool {
+    matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 #[test]
@@ -187,9 +195,11 @@ fn scrapes_from_all_sides_do_not_disturb_the_socket() {
                 }
             });
         }
+        let started = Instant::now();
         for _ in 0..100 {
             let sealed = client.encrypt(&[7; 32]).unwrap();
             assert_eq!(client.decrypt(&sealed).unwrap(), [7; 32]);
+            assert!(started.elapsed() < PATIENCE, "calls wait for scrapes");
         }
     });
 
@@ -220,10 +230,7 @@ fn a_client_that_drips_bytes_is_closed_all_the_same() {
         match drip.read(&mut [0; 256]) {
             Ok(0) => true,
             Ok(_) => false,
-            Err(why) => !matches!(
-                why.kind(),
-                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-            ),
+            Err(why) => !is_timeout(&why),
         }
     });
 }
