@@ -15,7 +15,7 @@ use tonic::Code;
 use crate::client::Client;
 use crate::door::idle;
 use crate::support::scrape::Scrape;
-use crate::support::{Immutable, PATIENCE, Plugin, wait_until};
+use crate::support::{Immutable, PATIENCE, Plugin, shown, wait_until};
 use crate::telemetry::ON;
 
 struct Lab {
@@ -305,14 +305,25 @@ fn the_ring_is_described_and_a_rotation_moves_what_it_should() {
 }
 
 #[test]
-fn slots_and_the_backup_that_there_is_not() {
+fn slots_are_counted_and_so_are_the_keys_that_no_backup_has() {
     let lab = Lab::start();
-
     assert_eq!(lab.number("root_slots"), 1);
     assert_eq!(lab.number("backup_timestamp_seconds"), 0);
     assert_eq!(lab.number("backup_missing_keys"), 2);
+
+    let before = now();
+    let file = lab.plugin.dir.join("backup");
+    let backup = lab.plugin.verb(&["backup", file.to_str().unwrap()]);
+    assert!(backup.status.success(), "{}", shown(&backup));
+
+    // At once, rather than with the next full read in half a minute.
+    lab.plugin.signal(Signal::HUP);
+    lab.wait("backup_missing_keys", 0);
+    let written = lab.number("backup_timestamp_seconds");
+    assert!((before..=now()).contains(&written), "{before} {written}");
     assert!(lab.plugin.verb(&["rotate"]).status.success());
-    lab.wait("backup_missing_keys", 3);
+    lab.wait("backup_missing_keys", 1);
+    assert_eq!(lab.number("backup_timestamp_seconds"), written);
 }
 
 #[test]
