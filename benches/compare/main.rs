@@ -21,6 +21,8 @@ mod repeat;
 mod servers;
 mod trials;
 
+#[path = "../../tests/support/golang.rs"]
+mod golang;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -30,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use golang::Missing;
 use judge::Comparison;
 use programs::Programs;
 use servers::{Kekring, Reference};
@@ -62,12 +65,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let programs = match programs::built() {
         Ok(programs) => programs,
-        Err(missing) => {
-            eprintln!("compare: {missing}");
+        Err(Missing::Go) => {
+            eprintln!("compare: needs go");
+            return ExitCode::FAILURE;
+        }
+        Err(Missing::Build(why)) => {
+            eprintln!("compare: {why}");
             return ExitCode::FAILURE;
         }
     };
-    match compare(&arguments, programs) {
+    match compare(&arguments, &programs) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -85,7 +92,7 @@ fn compare(arguments: &Arguments, programs: &Programs) -> Result<bool, String> {
     };
     let repetitions = if arguments.quick { 2 } else { arguments.repetitions };
     let plan = repeat::Plan {
-        load: &programs.load,
+        load: programs.load,
         repetitions,
         quick: arguments.quick,
     };

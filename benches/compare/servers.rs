@@ -24,7 +24,7 @@ pub trait Server {
 
 /// The Go plugin on `k8s.io/kms`.
 pub struct Reference {
-    program: PathBuf,
+    program: &'static Path,
     fault: &'static str,
     name: &'static str,
 }
@@ -32,7 +32,7 @@ pub struct Reference {
 impl Reference {
     pub fn new(programs: &Programs) -> Self {
         Self {
-            program: programs.reference.clone(),
+            program: programs.reference,
             fault: "",
             name: "reference",
         }
@@ -54,12 +54,12 @@ impl Server for Reference {
     }
 
     fn program(&self) -> &Path {
-        &self.program
+        self.program
     }
 
     fn prepare(&self, dir: &Path) -> Result<(PathBuf, Vec<String>), String> {
         let socket = dir.join("kms.sock");
-        let arguments = [shown_path(&self.program), "-socket".into(), shown_path(&socket)];
+        let arguments = [shown_path(self.program), "-socket".into(), shown_path(&socket)];
         let fault = ["-fault".into(), self.fault.to_owned()];
         Ok((socket, [arguments.as_slice(), &fault].concat()))
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::judge::Comparison;
-use crate::programs::{self, Missing, Programs};
+use crate::programs::{self, Programs};
 use crate::repeat::{Figures, Plan, Runs};
 use crate::servers::{Kekring, Reference, Server};
 use crate::support::KEKRING;
@@ -30,11 +30,9 @@ pub fn run() -> ExitCode {
 }
 
 fn ignorable(trial: fn(&Programs)) -> Result<Completion, Failed> {
-    let required = std::env::var_os("TESTS_REQUIRED").is_some_and(|value| value == "all");
     match programs::built() {
-        Ok(programs) => trial(programs),
-        Err(Missing::Go) if !required => return Ok(Completion::ignored_with("needs go")),
-        Err(missing) => return Err(missing.to_string().into()),
+        Ok(programs) => trial(&programs),
+        Err(missing) => return missing.outcome(),
     }
     Ok(Completion::Completed)
 }
@@ -103,7 +101,7 @@ fn a_median_at_a_bound_meets_it_and_one_beyond_does_not(_: &Programs) {
 
 fn quick(programs: &Programs, server: &dyn Server, repetitions: usize) -> Comparison {
     let plan = Plan {
-        load: &programs.load,
+        load: programs.load,
         repetitions,
         quick: true,
     };

@@ -101,7 +101,7 @@ impl Program {
         let started = Instant::now();
         let built = self
             .go()
-            .args(["build", "-trimpath", "-buildvcs=false"])
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"])
             .arg(format!("-modfile={}", self.requirements))
             .arg(format!("-tags={}", self.tags))
             .arg("-o")

@@ -1,4 +1,4 @@
-module kekring.bench/compare
+module kekring.bench/load
 
 go 1.26.0
 
