@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::output::{Colour, paint};
 use crate::config::ConfigError;
 use crate::crypto::RandomnessError;
 use crate::custody::{CommitError, OpenError};
@@ -57,9 +58,10 @@ impl Failure {
 
     #[allow(clippy::print_stderr)]
     pub(super) fn print(&self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        let paint = |colour, word| paint(&std::io::stderr(), colour, word);
+        eprintln!("{} {}", paint(Colour::Red, "error:"), self.message);
         if !self.hint.is_empty() {
-            eprintln!("hint: {}", self.hint);
+            eprintln!("{} {}", paint(Colour::Cyan, "hint:"), self.hint);
         }
         ExitCode::from(self.code)
     }

@@ -102,7 +102,7 @@ impl Suspend {
             state: stored.ring.key(&id).map_or("", Key::state_name),
             generation: stored.ring.generation,
             id: id.to_string(),
-            waiting: wait_for_server(&config, stored.ring.generation, self.timeout),
+            waiting: wait_for_server(&config, stored.ring.generation, self.timeout, self.output.form),
         };
         self.output.print(&changed, |it| {
             let consequence = if suspended {

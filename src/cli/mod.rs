@@ -1,14 +1,18 @@
 //! The command line: one verb, one file. Exit codes and the form of errors are decided here.
 
 mod backup;
+mod completions;
 mod config;
 mod encryption;
 mod failure;
+mod help;
 mod init;
 mod keys;
+mod lessons;
 mod output;
 mod place;
 mod probe;
+mod progress;
 mod recovery;
 mod restore;
 mod ring;
@@ -19,21 +23,17 @@ mod rotate;
 mod serve;
 mod status;
 mod wait;
+mod watch;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
 
-/// Outcomes beyond done and failed.
-const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused for safety, 4 not finished yet.
-Every key of the configuration is also a variable: KEKRING_SOCKET_PATH, KEKRING_ROTATION_PERIOD, …";
-
 /// A Kubernetes KMS v2 encryption provider that keeps its own ring of keys and rotates them by itself.
 #[derive(Parser)]
-#[command(name = "kekring", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+#[command(name = "kekring", version, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     place: place::Place,
@@ -69,16 +69,24 @@ enum Verb {
     /// kekring's configuration, and kube-apiserver's
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// The command line as data: its verbs, their arguments and help.
 pub fn command() -> clap::Command {
-    Cli::command()
+    help::taught(Cli::command())
 }
 
 /// Runs the verb that the command line names.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; clap knows which stream and which code.
@@ -105,5 +113,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Ring(ring) => ring.run(&cli.place),
         Verb::Probe(probe) => probe.run(&cli.place),
         Verb::Config(config) => config.run(&cli.place),
+        Verb::Completions(completions) => {
+            completions.run();
+            Ok(())
+        }
+        Verb::Man(man) => man.run(),
     }
 }

@@ -1,6 +1,7 @@
-//! What verbs print: text for people, JSON for programs. The only file that writes to standard output.
+//! What verbs print: text for people, JSON for programs. Colour is for terminals alone, and not with NO_COLOR.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -10,8 +11,15 @@ use super::failure::Failure;
 /// `-o`, where data is printed.
 #[derive(Args)]
 pub(super) struct Output {
-    /// The form of what is printed
-    #[arg(short = 'o', long = "output", value_enum, default_value = "text")]
+    /// The form of what is printed: text for people, json for programs
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORM",
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true
+    )]
     pub(super) form: Form,
 }
 
@@ -53,8 +61,59 @@ fn json<T: Serialize>(value: &T) -> String {
 /// Prints text and a line feed. A reader that has gone away is no error: `kekring … | head`.
 pub(super) fn line(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{}", text.trim_end());
+    let _ = writeln!(out, "{}", coloured(text.trim_end()));
     let _ = out.flush();
+}
+
+/// The colours of the 1980s, which every terminal has.
+#[derive(Clone, Copy)]
+pub(super) enum Colour {
+    Red,
+    Green,
+    Yellow,
+    Cyan,
+}
+
+/// The text in colour, where the stream is a terminal that shows it.
+pub(super) fn paint(stream: &impl IsTerminal, colour: Colour, text: &str) -> String {
+    let told = |name| std::env::var_os(name).unwrap_or_default();
+    if !stream.is_terminal() || !told("NO_COLOR").is_empty() || told("TERM") == "dumb" {
+        return text.to_owned();
+    }
+    let code = match colour {
+        Colour::Red => 31,
+        Colour::Green => 32,
+        Colour::Yellow => 33,
+        Colour::Cyan => 36,
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// Text for standard output with its warnings in colour.
+pub(super) fn coloured(text: &str) -> String {
+    let lines = text.split('\n').map(|line| match line.strip_prefix("warning:") {
+        Some(rest) => format!("{}{rest}", paint(&io::stdout(), Colour::Yellow, "warning:")),
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// How many columns a terminal has; what is none has many.
+pub(super) fn width(stream: &impl AsFd) -> usize {
+    match rustix::termios::tcgetwinsize(stream) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => usize::MAX,
+    }
+}
+
+/// States that an eye should find.
+fn cell_colour(header: &str, cell: &str) -> Option<Colour> {
+    match (header, cell) {
+        ("STATE", "active") | ("SERVING", "yes") => Some(Colour::Green),
+        ("STATE", "suspended") => Some(Colour::Yellow),
+        ("STATE", "destroyed") | ("SERVING", "no") => Some(Colour::Red),
+        _ => None,
+    }
 }
 
 /// Columns as kubectl shows them: no lines, three spaces between.
@@ -73,7 +132,14 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let shown = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> = cells
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
+            .zip(header)
+            .map(|((cell, width), header)| {
+                let padded = format!("{cell:width$}");
+                match cell_colour(header, cell) {
+                    Some(colour) => paint(&io::stdout(), colour, &padded),
+                    None => padded,
+                }
+            })
             .collect();
         padded.join("   ").trim_end().to_owned()
     };
@@ -85,5 +151,5 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 /// Says something beside the data, on standard error: `note: …`.
 #[allow(clippy::print_stderr)]
 pub(super) fn note(kind: &str, text: &str) {
-    eprintln!("{kind}: {text}");
+    eprintln!("{}: {text}", paint(&io::stderr(), Colour::Cyan, kind));
 }

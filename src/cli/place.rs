@@ -15,10 +15,16 @@ use crate::store::FileStore;
 #[derive(Args)]
 pub(super) struct Place {
     /// The configuration [default: /etc/kekring/config.yaml]
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "dev")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "dev",
+        help_heading = "Which ring"
+    )]
     pub(super) config: Option<PathBuf>,
     /// Everything in DIR instead: a throw-away ring, root and socket, for a first look and for tests
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Which ring")]
     pub(super) dev: Option<PathBuf>,
 }
 

@@ -83,7 +83,7 @@ impl Accept {
         decision.accepted = true;
         decision.generation = after.ring.generation;
         decision.active = active(&after);
-        decision.waiting = wait_for_server(&config, after.ring.generation, self.timeout);
+        decision.waiting = wait_for_server(&config, after.ring.generation, self.timeout, self.output.form);
         self.output.print(&decision, text);
         none_waits(&decision.waiting)
     }

@@ -74,7 +74,7 @@ impl Remove {
             left,
             unreachable,
             warnings,
-            waiting: wait_for_server(&config, opened.ring.generation, self.timeout),
+            waiting: wait_for_server(&config, opened.ring.generation, self.timeout, self.output.form),
         };
         self.output.print(&removed, |removed| self.text(removed));
         if !removed.left.is_empty() {

@@ -73,7 +73,7 @@ impl Rotate {
             return Ok(());
         }
         let opened = self.change(&custody, opened)?;
-        let waiting = wait_for_server(&config, opened.ring.generation, self.timeout);
+        let waiting = wait_for_server(&config, opened.ring.generation, self.timeout, self.output.form);
         let message = if self.prepare {
             "prepared a new key; `kekring rotate --activate` activates it".to_owned()
         } else {

@@ -9,15 +9,23 @@ use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::{Place, custody};
 use super::rotate::clocks;
-use crate::config::{Config, shown_duration};
-use crate::custody::Opened;
+use super::watch::{Look, watch};
+use crate::config::{Config, duration, shown_duration};
+use crate::custody::{Custody, OpenError, Opened};
 use crate::keyring::schedule::{self, Due};
 use crate::server::status_file::{self, ServerStatus};
+use crate::store::Stamp;
 use crate::telemetry::now;
 
 /// Rotation gives new data a new key. It does not rewrite old data: that stays under the key it was written with.
 #[derive(Args)]
 pub(super) struct Status {
+    /// Again and again, until Ctrl-C: repainted at a terminal, elsewhere printed when something changed
+    #[arg(long)]
+    watch: bool,
+    /// How often --watch looks
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2s", requires = "watch")]
+    interval: Duration,
     #[command(flatten)]
     output: Output,
 }
@@ -52,19 +60,50 @@ struct Node {
 impl Status {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
-        let mut report = Report::default();
-        let opened = custody(&config)?.open(None, now());
-        match &opened {
-            Ok(opened) => ring(&mut report, opened, &config),
-            Err(why) => report.warnings.push(why.to_string()),
+        let custody = custody(&config)?;
+        if self.watch {
+            let mut seen = Seen::default();
+            return watch(self.output.form, self.interval, || {
+                let report = report(seen.opened(&custody), &config);
+                Look {
+                    data: serde_json::to_value(&report).unwrap_or_default(),
+                    json: serde_json::to_string(&report).unwrap_or_default(),
+                    text: text(&report),
+                }
+            });
         }
-        node(&mut report, &config);
-        self.output.print(&report, text);
-        match opened {
-            Err(why) => Err(why.into()),
-            Ok(_) => Ok(()),
-        }
+        let opened = custody.open(None, now());
+        self.output.print(&report(&opened, &config), text);
+        opened.map(|_| ()).map_err(Failure::from)
     }
+}
+
+/// The ring as it was opened last: opening it may take a key derivation, so an unchanged store is not opened again.
+#[derive(Default)]
+struct Seen(Option<(Stamp, Result<Opened, OpenError>)>);
+
+impl Seen {
+    fn opened(&mut self, custody: &Custody) -> &Result<Opened, OpenError> {
+        let stamp = custody.store.stamp().unwrap_or_default();
+        let known = self
+            .0
+            .take()
+            .filter(|(seen, opened)| opened.is_ok() && *seen == stamp);
+        &self
+            .0
+            .insert(known.unwrap_or_else(|| (stamp, custody.open(None, now()))))
+            .1
+    }
+}
+
+fn report(opened: &Result<Opened, OpenError>, config: &Config) -> Report {
+    let mut report = Report::default();
+    match opened {
+        Ok(opened) => ring(&mut report, opened, config),
+        Err(why) => report.warnings.push(why.to_string()),
+    }
+    node(&mut report, config);
+    report
 }
 
 fn ring(report: &mut Report, opened: &Opened, config: &Config) {
@@ -186,6 +225,9 @@ fn text(report: &Report) -> String {
     }
     if !report.protections.is_empty() {
         text += &format!("\n\nprotections    {}", report.protections.join(", "));
+    }
+    if !report.warnings.is_empty() {
+        text.push('\n');
     }
     for warning in &report.warnings {
         text += &format!("\nwarning: {warning}");

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::failure::Failure;
+use super::output::Form;
+use super::progress::Progress;
 use crate::config::Config;
 use crate::server::status_file;
 use crate::telemetry::now;
@@ -12,9 +14,15 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Waits until a server that runs here has taken the generation; names it if it has not. A server that is not there takes
 /// it when it starts.
-pub(super) fn wait_for_server(config: &Config, generation: u64, timeout: Duration) -> Vec<String> {
+pub(super) fn wait_for_server(
+    config: &Config,
+    generation: u64,
+    timeout: Duration,
+    form: Form,
+) -> Vec<String> {
     let path = status_file::path(&config.socket.path);
     let deadline = Instant::now() + timeout;
+    let mut shown = None;
     loop {
         let Some(server) = status_file::read(&path).filter(|it| it.is_running(now())) else {
             return Vec::new();
@@ -28,6 +36,15 @@ pub(super) fn wait_for_server(config: &Config, generation: u64, timeout: Duratio
                 server.node, server.pid, server.generation
             )];
         }
+        shown.get_or_insert_with(|| {
+            Progress::begin(
+                form,
+                format!(
+                    "waiting for node {} (process {}) to use generation {generation}",
+                    server.node, server.pid
+                ),
+            )
+        });
         #[allow(clippy::disallowed_methods)]
         std::thread::sleep(POLL);
     }

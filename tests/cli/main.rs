@@ -15,6 +15,7 @@ mod config;
 mod golden;
 mod init;
 mod normal;
+mod packages;
 mod session;
 mod terminal;
 mod verbs;

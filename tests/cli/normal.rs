@@ -37,7 +37,9 @@ impl Names {
             .iter()
             .fold(text.to_owned(), |text, (name, place)| text.replace(place, name));
         let text = text.replace(env!("CARGO_PKG_VERSION"), "<VERSION>");
-        let lines: Vec<String> = text.lines().map(|line| self.line(line)).collect();
+        // How long something takes is another matter, and so whether it is worth a line.
+        let lines = text.lines().filter(|line| !line.starts_with("{\"progress\":"));
+        let lines: Vec<String> = lines.map(|line| self.line(line)).collect();
         without_lists(&lines).join("\n")
     }
 
@@ -101,13 +103,9 @@ impl Names {
         }
         let after = &rest[word.len()..];
         let number = !word.is_empty() && word.chars().all(|c| c.is_ascii_digit());
-        let varies = [
-            "Seconds\": ",
-            "\"pid\": ",
-            "\"writtenUnix\": ",
-            "\"milliseconds\": ",
-        ];
-        if number && varies.iter().any(|it| before.ends_with(it)) {
+        let varies = ["Seconds", "\"pid", "\"writtenUnix", "\"milliseconds"];
+        let name = before.trim_end().strip_suffix("\":");
+        if number && name.is_some_and(|name| varies.iter().any(|it| name.ends_with(it))) {
             return Some(("<NUMBER>".into(), word.len()));
         }
         if number && after.starts_with(" ms") {

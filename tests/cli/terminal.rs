@@ -1,11 +1,14 @@
-//! `init` at a terminal: the recovery code is shown once and typed back.
+//! Verbs at a terminal: what is shown once, what moves, what has a colour.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use serde_json::Value;
 
 use crate::support::{PATIENCE, Plugin, wait_until};
 
@@ -17,6 +20,11 @@ struct Terminal {
 
 /// Runs `init` with a terminal for its standard streams.
 fn init(plugin: &Plugin) -> Terminal {
+    run(plugin.command(&["init"]))
+}
+
+/// Runs a command with a terminal for its standard streams.
+fn run(mut command: Command) -> Terminal {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -28,8 +36,8 @@ fn init(plugin: &Plugin) -> Terminal {
             .open(name.to_str().unwrap())
             .unwrap()
     };
-    let child = plugin
-        .command(&["init"])
+    let child = command
+        .env("TERM", "xterm")
         .stdin(Stdio::from(slave()))
         .stdout(Stdio::from(slave()))
         .stderr(Stdio::from(slave()))
@@ -99,4 +107,88 @@ fn a_code_that_is_not_typed_back_makes_no_ring() {
     assert_eq!(terminal.ended(), Some(1));
     assert!(!plugin.dir.join("root.key").exists());
     assert!(!plugin.dir.join("ring").exists());
+}
+
+#[test]
+fn states_and_warnings_have_a_colour_unless_it_is_declined() {
+    let plugin = Plugin::prepared("{}");
+    let mut colourless = plugin.command(&["keys", "list"]);
+    colourless.env("NO_COLOR", "1");
+
+    let mut keys = run(plugin.command(&["keys", "list"]));
+    let mut status = run(plugin.command(&["status"]));
+    let mut plain = run(colourless);
+
+    keys.wait_for("\u{1b}[32mactive ", 1);
+    status.wait_for("\u{1b}[33mwarning:\u{1b}[0m there is one root slot only", 1);
+    plain.wait_for("pre-active", 1);
+    assert!(!plain.screen.lock().unwrap().contains('\u{1b}'));
+    assert_eq!([keys.ended(), status.ended(), plain.ended()], [Some(0); 3]);
+}
+
+#[test]
+fn what_a_verb_waits_for_is_shown_and_goes_away() {
+    let plugin = Plugin::start();
+    plugin.signal(Signal::STOP);
+
+    let mut rotate = run(plugin.command(&["rotate"]));
+    rotate.wait_for("waiting for node node-under-test", 3);
+    plugin.signal(Signal::CONT);
+
+    rotate.wait_for("\r\u{1b}[Krotated", 1);
+    assert_eq!(rotate.ended(), Some(0));
+}
+
+#[test]
+fn a_program_is_told_by_json_lines_what_a_verb_waits_for() {
+    let plugin = Plugin::start();
+    plugin.signal(Signal::STOP);
+
+    let json = plugin.verb(&["rotate", "--timeout", "1s", "-o", "json"]);
+    let text = plugin.verb(&["rotate", "--timeout", "1s"]);
+
+    let line = String::from_utf8(json.stderr).unwrap();
+    let line: Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+    let waits = line["progress"].as_str().unwrap();
+    assert!(waits.starts_with("waiting for node node-under-test"), "{waits}");
+    assert_eq!(line["seconds"], 0);
+    let text = String::from_utf8(text.stderr).unwrap();
+    assert!(text.starts_with("error: "), "no terminal, no line: {text}");
+}
+
+#[test]
+fn watch_repaints_a_terminal_until_it_is_interrupted() {
+    let plugin = Plugin::prepared("{}");
+
+    let mut watch = run(plugin.command(&["status", "--watch", "--interval", "200ms"]));
+    watch.wait_for("\u{1b}[Hring ", 2);
+    assert!(plugin.verb(&["rotate"]).status.success());
+    watch.wait_for("generation 2", 1);
+    kill_process(Pid::from_child(&watch.child), Signal::INT).unwrap();
+
+    assert_eq!(watch.ended(), Some(0));
+}
+
+#[test]
+fn watch_tells_a_program_of_changes_alone_and_ends_when_nobody_reads() {
+    let plugin = Plugin::prepared("{}");
+    let mut watch = plugin
+        .command(&["status", "--watch", "--interval", "100ms", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+
+    let first = next();
+    assert!(plugin.verb(&["rotate"]).status.success());
+    let second = next();
+    drop(lines);
+    assert!(plugin.verb(&["rotate"]).status.success());
+
+    assert_eq!(
+        (&first["generation"], &second["generation"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
 }

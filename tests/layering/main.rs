@@ -68,7 +68,7 @@ const ONLY_IN: [(&[&str], &[&str], &str); 10] = [
     ),
     (
         &["tokio", "async", "await"],
-        &["server", "service", "reload", "cli/probe.rs"],
+        &["server", "service", "reload", "cli/probe.rs", "cli/watch.rs"],
         "below the service everything is a plain function",
     ),
     (&["clap"], &["cli"], "the command line is parsed in one place"),

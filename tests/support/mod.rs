@@ -282,6 +282,7 @@ pub(crate) fn from_nowhere(command: &mut Command) {
             "WATCHDOG_",
             "JOURNAL_",
             "CREDENTIALS_",
+            "NO_COLOR",
         ]
         .iter()
         .any(|prefix| text.starts_with(prefix))
