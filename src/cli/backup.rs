@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::Output;
 use super::place::{Place, custody};
+use super::progress::Progress;
 use super::recovery::OpenWith;
 use super::root::{Row, rows};
 use crate::crypto::secret::Key32;
@@ -146,13 +147,16 @@ struct Verified {
 impl Verify {
     fn run(&self, place: &Place) -> Result<(), Failure> {
         let mut custody = custody(&place.config()?)?;
+        let further = self.open_with.root()?;
+        let busy = Progress::begin(self.output.form, "opening the backup and testing each key");
         let here = custody.open(None, now());
-        custody.roots.extend(self.open_with.root()?);
+        custody.roots.extend(further);
         let copy = open(&custody, &self.file, None)?.1;
         test_keys(&copy.ring, &copy.ring).map_err(|why| {
             let why = format!("cannot use the backup {}: {why}", self.file.display());
             Failure::failed(why, "use another backup")
         })?;
+        drop(busy);
         let lacks = match &here {
             Ok(here) if here.ring.id == copy.ring.id => Some(lacking(&here.ring, &copy.ring)),
             Ok(here) => return Err(other_ring(&self.file, here, &copy)),

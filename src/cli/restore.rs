@@ -9,6 +9,7 @@ use super::backup;
 use super::failure::Failure;
 use super::output::Output;
 use super::place::{Place, custody, file_store};
+use super::progress::Progress;
 use super::recovery::OpenWith;
 use crate::config::Config;
 use crate::custody::{Custody, Opened};
@@ -51,6 +52,7 @@ impl Restore {
         let config = place.config()?;
         let mut custody = custody(&config)?;
         custody.roots.extend(self.open_with.root()?);
+        let busy = Progress::begin(self.output.form, "opening the backup and the ring");
         let (mut gained, mut said) = (Vec::new(), Vec::new());
         if let Some(file) = &self.file {
             gained = put(&config, &custody, file, &mut said)?;
@@ -76,6 +78,7 @@ impl Restore {
             });
         }
         let opened = custody.open(None, now())?;
+        drop(busy);
         self.report(&opened, &gained, adopted, said.join("\n"));
         Ok(())
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::{Place, custody};
+use super::progress::Progress;
 use super::recovery::OpenWith;
 use super::{root_add, root_remove};
 use crate::custody::{Header, Slot, opens};
@@ -97,6 +98,7 @@ impl Verify {
     fn run(&self, place: &Place) -> Result<(), Failure> {
         let mut custody = custody(&place.config()?)?;
         custody.roots.extend(self.open_with.root()?);
+        let busy = Progress::begin(self.output.form, "trying each root on each slot");
         let opened = custody.open(None, now())?;
         let header = &opened.head.header;
         let tried: Vec<Tried> = custody
@@ -104,6 +106,7 @@ impl Verify {
             .iter()
             .map(|root| tried(root.as_ref(), header, opened.ring_key.expose()))
             .collect();
+        drop(busy);
         let opened = |slot: &Slot| tried.iter().any(|it| it.opens.contains(&id(slot)));
         let untried = header
             .slots

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::init::make_root_file;
 use super::output::Output;
 use super::place::{Place, custody};
+use super::progress::Progress;
 use super::recovery::{OpenWith, Recovery};
 use super::root::{Row, rows};
 use crate::config::Config;
@@ -49,7 +50,10 @@ impl Add {
         let config = place.config()?;
         let mut custody = custody(&config)?;
         custody.roots.extend(self.open_with.root()?);
+        let busy = |what| Progress::begin(self.output.form, what);
+        let opening = busy("opening the ring");
         let opened = custody.open(None, now())?;
+        drop(opening);
         let known = opened.head.header.slots.len();
         let recovery = self.recovery()?;
         let mut made = Vec::new();
@@ -57,11 +61,13 @@ impl Add {
             Some(recovery) => vec![recovery.make()?],
             None => self.without_slot(&config, &opened.head.header, &mut made)?,
         };
+        let sealing = busy("sealing the ring key");
         let done = if new.is_empty() {
             Ok(opened)
         } else {
             custody.add_slots(&opened, &new, now())
         };
+        drop(sealing);
         if done.is_err() {
             recovery.iter().for_each(Recovery::forget);
             made.iter().for_each(|path| drop(std::fs::remove_file(path)));

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::Output;
 use super::place::{Place, custody};
+use super::progress::Progress;
 use super::recovery::OpenWith;
 use super::root::{Row, id, row, rows};
 use super::rotate::rotate_fresh;
@@ -57,6 +58,10 @@ impl Remove {
         let mut custody = custody(&config)?;
         let configured = custody.roots.len();
         custody.roots.extend(self.open_with.root()?);
+        let busy = Progress::begin(
+            self.output.form,
+            "sealing a new ring key for each root that stays",
+        );
         let opened = custody.open(None, now())?;
         let gone = self.named(&opened.head.header.slots)?;
         let warnings = still_configured(&custody, configured, &opened, &gone);
@@ -67,6 +72,7 @@ impl Remove {
         if self.rotate {
             opened = rotate_fresh(&custody, opened)?;
         }
+        drop(busy);
         let removed = Removed {
             removed: gone.iter().map(row).collect(),
             slots: rows(&opened.head.header.slots),
