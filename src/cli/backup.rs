@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::keys::name;
 use super::output::Output;
 use super::place::{Place, custody};
 use super::progress::Progress;
@@ -102,13 +103,12 @@ impl BackupVerb {
     }
 
     fn report(&self, file: &Path, copy: &Opened, there: bool, warnings: Vec<String>) {
-        let newest = copy.ring.keys.last().map(|key| key.id.to_string());
         let made = Made {
             file: file.display().to_string(),
             ring: copy.ring.id.to_string(),
             generation: copy.ring.generation,
             keys: copy.ring.keys.len(),
-            newest: newest.unwrap_or_default(),
+            newest: name(copy.ring.keys.last()),
             slots: rows(&copy.head.header.slots),
             warnings,
         };

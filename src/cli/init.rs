@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::keys::name;
 use super::output::Output;
 use super::place::{Place, custody, file_store};
 use super::recovery::Recovery;
@@ -80,8 +81,6 @@ impl Init {
     }
 
     fn report(&self, config: &Config, opened: &Opened, code: Option<&Path>) {
-        let id =
-            |key: Option<&crate::keyring::ring::Key>| key.map(|key| key.id.to_string()).unwrap_or_default();
         let slots: Vec<String> = opened
             .head
             .header
@@ -97,8 +96,8 @@ impl Init {
         let made = Made {
             ring: opened.ring.id.to_string(),
             generation: opened.ring.generation,
-            active: id(opened.ring.active()),
-            next: id(opened.ring.pre_active()),
+            active: name(opened.ring.active()),
+            next: name(opened.ring.pre_active()),
             store: file_store_name(config),
             slots,
             warnings,

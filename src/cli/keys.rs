@@ -158,3 +158,8 @@ fn text(row: &Row) -> Vec<String> {
         time(&row.deactivated),
     ]
 }
+
+/// The name of a key that a checked ring has.
+pub(super) fn name(key: Option<&Key>) -> String {
+    key.map(|key| key.id.to_string()).unwrap_or_default()
+}

@@ -6,12 +6,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::keys::name;
 use super::output::Output;
 use super::place::{Place, custody};
 use super::wait::{none_waits, wait_for_server};
 use crate::config::duration;
 use crate::custody::{Frozen, Opened};
-use crate::keyring::ring::Key;
 use crate::telemetry::now;
 
 #[derive(Subcommand)]
@@ -82,7 +82,7 @@ impl Accept {
         let after = custody.accept(&opened, now())?;
         decision.accepted = true;
         decision.generation = after.ring.generation;
-        decision.active = active(&after);
+        decision.active = name(after.ring.active());
         decision.waiting = wait_for_server(&config, after.ring.generation, self.timeout, self.output.form);
         self.output.print(&decision, text);
         none_waits(&decision.waiting)
@@ -110,17 +110,9 @@ fn decision(opened: &Opened, frozen: &Frozen) -> Decision {
         lost: opened.lost().map(ToString::to_string),
         accepted: false,
         generation: opened.ring.generation,
-        active: active(opened),
+        active: name(opened.ring.active()),
         waiting: Vec::new(),
     }
-}
-
-fn active(opened: &Opened) -> String {
-    opened
-        .ring
-        .active()
-        .map(|key: &Key| key.id.to_string())
-        .unwrap_or_default()
 }
 
 fn text(it: &Decision) -> String {

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::keys::name;
 use super::output::Output;
 use super::place::{Place, custody};
 use super::wait::{none_waits, wait_for_server};
@@ -99,13 +100,11 @@ impl Rotate {
     }
 
     fn report(&self, opened: &Opened, rotated: bool, message: String, waiting: Vec<String>) {
-        let id =
-            |key: Option<&crate::keyring::ring::Key>| key.map(|key| key.id.to_string()).unwrap_or_default();
         let outcome = Outcome {
             rotated,
             generation: opened.ring.generation,
-            active: id(opened.ring.active()),
-            next: id(opened.ring.pre_active()),
+            active: name(opened.ring.active()),
+            next: name(opened.ring.pre_active()),
             message,
             // Who makes no backups by this program is not told at every rotation.
             warnings: opened
