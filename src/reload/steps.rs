@@ -51,6 +51,8 @@ pub(super) struct Reloader {
     rotate_after: Instant,
     load_trouble: Trouble,
     rotation_trouble: Trouble,
+    /// For the log alone: what is known of the ring says so by itself.
+    frozen_trouble: Trouble,
 }
 
 impl Reloader {
@@ -78,6 +80,7 @@ impl Reloader {
             rotate_after: now,
             load_trouble: Trouble::default(),
             rotation_trouble: Trouble::default(),
+            frozen_trouble: Trouble::default(),
         }
     }
 
@@ -179,6 +182,13 @@ impl Reloader {
         match keyring.status() {
             Ok(_) => self.load_trouble.clear(),
             Err(why) => self.load_trouble.raise(&why.to_string()),
+        }
+        match &opened.frozen {
+            None => self.frozen_trouble.clear(),
+            Some(frozen) => self.frozen_trouble.raise(&format!(
+                "the ring is frozen, it serves and does not rotate: {frozen}; hint: {}",
+                frozen.remedy()
+            )),
         }
         // Before the first request can meet the new keys.
         self.metrics

@@ -279,6 +279,11 @@ fn a_second_node_s_machine_serves_the_ring_and_does_not_rotate_it() {
     let rotate = plugin.verb(&["rotate"]);
 
     assert!(warnings.contains("made on another machine"), "{warnings}");
+    let told =
+        "the ring is frozen, it serves and does not rotate: this file ring was made on another machine";
+    wait_until("the log to say so, with what lifts it", PATIENCE, || {
+        plugin.log().contains(told) && plugin.log().contains("kekring restore --adopt")
+    });
     assert_eq!(rotate.status.code(), Some(3), "{}", shown(&rotate));
     assert_eq!(plugin.json(&["status"])["generation"], 1);
 }
