@@ -69,10 +69,7 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(why: ConfigError) -> Self {
-        Self::usage(
-            why.to_string(),
-            "README.md lists every key; `kekring config check` tries a file",
-        )
+        Self::usage(why.to_string(), why.hint())
     }
 }
 

@@ -187,7 +187,7 @@ pub(super) const ALL: &[Lesson] = &[
                 "kekring root verify --open-with -",
             ),
         ],
-        codes: &[(1, "a root opens no slot, or a slot is opened by none")],
+        codes: &[(1, "a configured root opens no slot")],
         next: "",
     },
     Lesson {

@@ -1,5 +1,6 @@
 //! `kekring probe`: a KMS v2 client, for exec probes and scripts. Works on any KMS v2 plugin.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -46,22 +47,54 @@ struct Answer {
     milliseconds: u64,
 }
 
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    /// Nobody to ask.
+    #[error(transparent)]
+    Connect(#[from] std::io::Error),
+    /// The answer, or none.
+    #[error("{0}")]
+    Answer(String),
+}
+
+impl From<String> for Unanswered {
+    fn from(why: String) -> Self {
+        Self::Answer(why)
+    }
+}
+
+impl Unanswered {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Connect(why) => match why.kind() {
+                ErrorKind::NotFound => "start `kekring serve`, or name another socket with --socket",
+                ErrorKind::ConnectionRefused => "nobody listens there any more: start `kekring serve`",
+                ErrorKind::PermissionDenied => "run it as root, or as a user that may use the socket",
+                _ => "check that this is the socket of a plugin",
+            },
+            Self::Answer(_) => "see `kekring status` and the log of `kekring serve`",
+        }
+    }
+}
+
 impl Probe {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let socket = match &self.socket {
             Some(path) => path.clone(),
             None => place.config()?.socket.path,
         };
-        let failed = |why: String| {
+        let failed = |why: Unanswered| {
+            let hint = why.hint();
             Failure::failed(
                 format!("cannot probe the plugin at {}: {why}", socket.display()),
-                "see `kekring status` and the log of `kekring serve`",
+                hint,
             )
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|why| failed(why.to_string()))?;
+            .map_err(|why| failed(why.to_string().into()))?;
         let answer = runtime.block_on(self.ask(&socket)).map_err(failed)?;
         self.output.print(&answer, |it| {
             let trip = it
@@ -76,23 +109,20 @@ impl Probe {
         Ok(())
     }
 
-    async fn ask(&self, socket: &Path) -> Result<Answer, String> {
+    async fn ask(&self, socket: &Path) -> Result<Answer, Unanswered> {
         let started = Instant::now();
         let mut client = KeyManagementServiceClient::new(connect(socket.to_owned()).await?);
         let status = self
             .call("Status", client.status(Request::new(kms::StatusRequest {})))
             .await?;
         if status.version != "v2" && status.version != "v2beta1" {
-            return Err(format!("version is {:?}, expected \"v2\"", status.version));
+            return Err(format!("version is {:?}, expected \"v2\"", status.version).into());
         }
         if status.healthz != "ok" {
-            return Err(format!("healthz is {:?}, expected \"ok\"", status.healthz));
+            return Err(format!("healthz is {:?}, expected \"ok\"", status.healthz).into());
         }
         if status.key_id.is_empty() || status.key_id.len() > crate::service::MAX_KEY_ID {
-            return Err(format!(
-                "key_id is {} bytes, expected 1 to 1024",
-                status.key_id.len()
-            ));
+            return Err(format!("key_id is {} bytes, expected 1 to 1024", status.key_id.len()).into());
         }
         if self.round_trip {
             self.round_trip(&mut client, &status.key_id).await?;
@@ -158,10 +188,8 @@ impl Probe {
     }
 }
 
-async fn connect(socket: PathBuf) -> Result<Channel, String> {
-    let stream = UnixStream::connect(&socket)
-        .await
-        .map_err(|why| why.to_string())?;
+async fn connect(socket: PathBuf) -> Result<Channel, Unanswered> {
+    let stream = UnixStream::connect(&socket).await?;
     let mut stream = Some(stream);
     // The authority is what kube-apiserver sends; the one connection above is the only one.
     Endpoint::from_static("http://localhost")
@@ -172,5 +200,5 @@ async fn connect(socket: PathBuf) -> Result<Channel, String> {
             async move { stream.map(TokioIo::new) }
         }))
         .await
-        .map_err(|why| why.to_string())
+        .map_err(|why| why.to_string().into())
 }

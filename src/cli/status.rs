@@ -6,12 +6,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Output, table};
+use super::output::{Form, Output, table};
 use super::place::{Place, custody};
 use super::rotate::clocks;
 use super::watch::{Look, watch};
 use crate::config::{Config, duration, shown_duration};
 use crate::custody::{Custody, OpenError, Opened};
+use crate::keyring::ring::Ring;
 use crate::keyring::schedule::{self, Due};
 use crate::server::status_file::{self, ServerStatus};
 use crate::store::Stamp;
@@ -73,7 +74,12 @@ impl Status {
             });
         }
         let opened = custody.open(None, now());
-        self.output.print(&report(&opened, &config), text);
+        let mut report = report(&opened, &config);
+        if let (Err(why), Form::Text) = (&opened, self.output.form) {
+            // It follows as the error.
+            report.warnings.retain(|warning| *warning != why.to_string());
+        }
+        self.output.print(&report, text);
         opened.map(|_| ()).map_err(Failure::from)
     }
 }
@@ -103,6 +109,12 @@ fn report(opened: &Result<Opened, OpenError>, config: &Config) -> Report {
         Err(why) => report.warnings.push(why.to_string()),
     }
     node(&mut report, config);
+    let all = report.warnings.clone();
+    let said_by_another = |warning: &String| {
+        let mut others = all.iter().filter(|other| *other != warning);
+        others.any(|other| other.contains(warning.as_str()))
+    };
+    report.warnings.retain(|warning| !said_by_another(warning));
     report
 }
 
@@ -131,7 +143,7 @@ fn ring(report: &mut Report, opened: &Opened, config: &Config) {
         .warnings
         .extend(opened.refusing.as_ref().map(ToString::to_string));
     report.next_rotation_seconds = match schedule::due(stored, clocks, config.rotation.period) {
-        _ if opened.frozen.is_some() => None,
+        _ if opened.frozen.is_some() || stored.pre_active().is_some_and(|next| next.suspended) => None,
         Due::Operator => None,
         Due::Now | Due::Finish => Some(0),
         Due::In(wait) => Some(wait.as_secs()),
@@ -141,6 +153,7 @@ fn ring(report: &mut Report, opened: &Opened, config: &Config) {
             .warnings
             .push(format!("the ring is frozen, it does not rotate: {reason}"));
     }
+    report.warnings.extend(suspended(stored));
     if report.slots.len() == 1 {
         report
             .warnings
@@ -151,6 +164,17 @@ fn ring(report: &mut Report, opened: &Opened, config: &Config) {
             .warnings
             .push("this is a development ring: root and ring lie side by side".into());
     }
+}
+
+/// Keys that an operator has taken out of use, and what that stops.
+fn suspended(ring: &Ring) -> Vec<String> {
+    let next = ring.pre_active().map(|next| &next.id);
+    let keys = ring.keys.iter().filter(|key| key.suspended);
+    keys.map(|key| match next == Some(&key.id) {
+        true => format!("the next key {} is suspended: the ring does not rotate", key.id),
+        false => format!("key {} is suspended: what it encrypted cannot be read", key.id),
+    })
+    .collect()
 }
 
 fn node(report: &mut Report, config: &Config) {

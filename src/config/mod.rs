@@ -207,6 +207,18 @@ pub enum LogLevel {
 pub struct ConfigError {
     origin: String,
     why: String,
+    /// There is no such file.
+    missing: bool,
+}
+
+impl ConfigError {
+    /// What to do.
+    pub fn hint(&self) -> &'static str {
+        if self.missing {
+            return "name it with --config FILE; README.md shows a whole one, and `kekring serve --dev ./dev` needs none";
+        }
+        "README.md lists every key; `kekring config check` tries a file"
+    }
 }
 
 impl Config {
@@ -215,8 +227,12 @@ impl Config {
         let failed = |why: String| ConfigError {
             origin: path.display().to_string(),
             why,
+            missing: false,
         };
-        let text = fs::read_to_string(path).map_err(|why| failed(why.to_string()))?;
+        let text = fs::read_to_string(path).map_err(|why| ConfigError {
+            missing: why.kind() == std::io::ErrorKind::NotFound,
+            ..failed(why.to_string())
+        })?;
         Self::parse(&text, std::env::vars_os()).map_err(failed)
     }
 
@@ -225,6 +241,7 @@ impl Config {
         let failed = |why: String| ConfigError {
             origin: format!("--dev {}", dir.display()),
             why,
+            missing: false,
         };
         let mut config = Self {
             api_version: API_VERSION.into(),

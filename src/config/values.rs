@@ -42,15 +42,22 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         .and_then(|signed| signed.try_into().map_err(|_| wrong()))
 }
 
-/// A duration for people: its two largest units.
+/// A duration for people: its two largest units, without a zero.
 pub fn shown_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
-        (0, _, _) => format!("{hours}h{minutes}m"),
-        _ => format!("{days}d{hours}h"),
+        (0, 0, _) => two((minutes, 'm'), (seconds % 60, 's')),
+        (0, _, _) => two((hours, 'h'), (minutes, 'm')),
+        _ => two((days, 'd'), (hours, 'h')),
+    }
+}
+
+fn two((large, unit): (u64, char), (small, below): (u64, char)) -> String {
+    match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit}{small}{below}"),
     }
 }
 
@@ -76,5 +83,6 @@ mod tests {
         assert_eq!(shown(65), "1m5s");
         assert_eq!(shown(3661), "1h1m");
         assert_eq!(shown(90_061), "1d1h");
+        assert_eq!(shown(30 * 86_400), "30d");
     }
 }

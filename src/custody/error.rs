@@ -5,6 +5,7 @@ use crate::crypto::RandomnessError;
 use crate::crypto::aead::SealError;
 use crate::format::FormatError;
 use crate::keyring::RingId;
+use crate::keyring::lifecycle::Refusal;
 use crate::root::RootError;
 use crate::store::StoreError;
 
@@ -14,6 +15,9 @@ pub enum OpenError {
     /// The store is empty and nothing says that it should not be.
     #[error("cannot open the ring in {0}: there is none")]
     NoRing(String),
+    /// The same where a throw-away ring is wanted.
+    #[error("cannot open the ring in {0}: there is none")]
+    NoDevelopmentRing(String),
     /// The store is empty and a mark says that a ring was here.
     #[error("cannot open the ring in {0}: it is gone, and its mark is still there")]
     RingGone(String),
@@ -66,6 +70,7 @@ impl OpenError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoRing(_) => "mount its disk, or restore a backup; only a cluster that never had one gets one by `kekring init`".into(),
+            Self::NoDevelopmentRing(_) => "`kekring serve --dev DIR` makes a throw-away ring in a new directory".into(),
             Self::RingGone(_) => {
                 "put the ring's files back from the mirror or a backup; without them nothing it encrypted can be read".into()
             }
@@ -121,7 +126,7 @@ pub enum CommitError {
     Frozen(Frozen),
     /// The transition itself is refused.
     #[error(transparent)]
-    Refused(#[from] crate::keyring::lifecycle::Refusal),
+    Refused(#[from] Refusal),
     /// Nothing was written.
     #[error("cannot change the ring: {0}")]
     Store(#[from] StoreError),
@@ -165,7 +170,7 @@ impl CommitError {
             }
             Self::Store(why) | Self::Settle { why, .. } => store_hint(why).into(),
             Self::Root { .. } => "mend the root and run the command again; nothing was written".into(),
-            Self::Refused(_) => "see `kekring status`".into(),
+            Self::Refused(why) => refusal_hint(why),
             Self::Slots(_) => {
                 "`kekring root verify` shows what opens each; `--open-with -` asks for a recovery code".into()
             }
@@ -183,12 +188,26 @@ impl CommitError {
     }
 }
 
+fn refusal_hint(why: &Refusal) -> String {
+    match why {
+        Refusal::InFlight(_) => "`kekring rotate --activate` finishes it".into(),
+        Refusal::NextSuspended(id) => format!("`kekring keys resume {id}` lets it become active"),
+        Refusal::Unknown(_) | Refusal::IsSuspended(_) | Refusal::IsNotSuspended(_) => {
+            "`kekring keys list` shows every key and its state".into()
+        }
+        Refusal::IsActive(_) => "`kekring rotate` makes another one active".into(),
+        Refusal::Exhausted | Refusal::Incomplete => "see `kekring status`".into(),
+    }
+}
+
 fn store_hint(why: &StoreError) -> &'static str {
     match why {
         StoreError::Unavailable(_) => {
             "check that the directory exists, is mounted, can be written and has space"
         }
-        StoreError::Denied(_) => "mend owner and mode as it says",
+        StoreError::Denied(_) => {
+            "run it as the owner of the ring; where owner or mode is wrong, mend it as it says"
+        }
         StoreError::Corrupt(_) => "put a good copy back from the mirror or a backup; nothing was changed",
         StoreError::Conflict(_) => "run the command again",
     }

@@ -68,7 +68,10 @@ impl Custody {
         now: UnixTime,
     ) -> Result<Opened, OpenError> {
         let place = store.describe();
-        let (loaded, candidates, mut damage) = load(store)?;
+        let (loaded, candidates, mut damage) = load(store).map_err(|why| match why {
+            OpenError::NoRing(place) if self.development => OpenError::NoDevelopmentRing(place),
+            other => other,
+        })?;
         let Some(newest) = candidates.first() else {
             return Err(damage.swap_remove(0).1);
         };

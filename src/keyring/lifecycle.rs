@@ -25,9 +25,12 @@ pub enum Refusal {
     /// Without its active key kube-apiserver could not write.
     #[error("key {0} is active; rotate first, then suspend it")]
     IsActive(KeyId),
-    /// It is as asked already.
-    #[error("key {0} is already so")]
-    AlreadySo(KeyId),
+    /// Nothing to suspend.
+    #[error("key {0} is suspended already")]
+    IsSuspended(KeyId),
+    /// Nothing to resume.
+    #[error("key {0} is not suspended")]
+    IsNotSuspended(KeyId),
     /// Sequences and generations are 64 bits and never wrap.
     #[error("the ring has used up its sequence numbers")]
     Exhausted,
@@ -111,7 +114,10 @@ pub fn suspend(ring: &Ring, id: &KeyId, suspended: bool) -> Result<Ring, Refusal
         .find(|key| key.id == *id)
         .ok_or_else(|| Refusal::Unknown(id.clone()))?;
     if key.suspended == suspended {
-        return Err(Refusal::AlreadySo(id.clone()));
+        return Err(match suspended {
+            true => Refusal::IsSuspended(id.clone()),
+            false => Refusal::IsNotSuspended(id.clone()),
+        });
     }
     if suspended && key.state == KeyState::Active {
         return Err(Refusal::IsActive(id.clone()));

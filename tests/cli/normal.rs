@@ -194,7 +194,7 @@ fn is_time(text: &str) -> bool {
 /// `5s`, `1m5s`, `30d2h`.
 fn is_age(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_digit())
-        && word.ends_with(['s', 'm', 'h'])
+        && word.ends_with(['s', 'm', 'h', 'd'])
         && word.chars().all(|c| c.is_ascii_digit() || "dhms".contains(c))
 }
 
