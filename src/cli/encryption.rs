@@ -85,7 +85,7 @@ impl Encryption {
         for text in notes {
             note("note", &text);
         }
-        note("next", self.next());
+        note("next", &self.next());
         Ok(())
     }
 
@@ -154,17 +154,14 @@ impl Encryption {
     }
 
     /// What comes after this step.
-    fn next(&self) -> &'static str {
+    fn next(&self) -> String {
         match self.phase {
-            Step::Read => {
-                "wait until every kube-apiserver has taken it (`kubectl get --raw '/readyz?verbose'`), then --phase write"
-            }
-            Step::Write => {
-                "where more than one kube-apiserver runs, --phase read comes first; when every one has taken this, rewrite what is older"
-            }
-            Step::Exit => {
-                "wait until every kube-apiserver has taken it, rewrite everything, look into etcd for k8s:enc:kms:v2, then take kekring out of the file; keep the ring as long as there are backups of etcd"
-            }
+            Step::Read => "wait until every kube-apiserver has taken it (`kubectl get --raw '/readyz?verbose'`), then --phase write".to_owned(),
+            Step::Write => "where more than one kube-apiserver runs, --phase read comes first; when every one has taken this, rewrite what is older".to_owned(),
+            Step::Exit => format!(
+                "wait until every kube-apiserver has taken it, rewrite everything, look into etcd for k8s:enc:kms:v2:{}, then take kekring out of the file; keep the ring as long as there are backups of etcd",
+                self.name
+            ),
         }
     }
 }

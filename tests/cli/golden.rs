@@ -101,6 +101,74 @@ fn the_help_of_every_verb_is_a_golden_file() {
     }
 }
 
+/// What a verb can say and no golden file shows, and why.
+const SHOWN_ELSEWHERE: [(&str, &str); 5] = [
+    (
+        "the slot is removed, and older generations",
+        "a file that cannot be removed although its directory can be written",
+    ),
+    (
+        "cannot write the configuration as YAML",
+        "no document of ours is refused",
+    ),
+    (
+        "cannot back up: no file was named",
+        "the parser asks for it first",
+    ),
+    (
+        "cannot go on: the recovery code was not typed back",
+        "needs a terminal: see terminal.rs",
+    ),
+    ("cannot watch: ", "the kernel gives no signal handler"),
+];
+
+#[test]
+fn every_failure_that_a_verb_can_name_is_in_a_golden_file() {
+    let texts: Vec<String> = files().iter().map(|it| fs::read_to_string(it).unwrap()).collect();
+    let golden = |said: &str| texts.iter().any(|text| text.contains(said));
+    let mut wrong = Vec::new();
+
+    let failures = failures();
+
+    for said in &failures {
+        let excuse = SHOWN_ELSEWHERE.iter().find(|(start, _)| said.starts_with(start));
+        match (golden(said), excuse) {
+            (false, None) => wrong.push(format!("no golden file says {said:?}")),
+            (true, Some((_, why))) => wrong.push(format!("a golden file does say {said:?}: {why}?")),
+            _ => {}
+        }
+    }
+    assert!(failures.len() > 30, "{failures:?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The longest fixed part of each message that the source of a verb gives a `Failure`.
+fn failures() -> Vec<String> {
+    let (mut found, mut places) = (Vec::new(), vec![in_repository("src/cli")]);
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = fs::read_to_string(place).unwrap();
+        for kind in ["failed", "usage", "refused", "unfinished"] {
+            for call in text.split(&format!("Failure::{kind}(")).skip(1) {
+                // A message that is not written there is made elsewhere.
+                let call: String = call.trim_start().chars().take(400).collect();
+                let literal = call.strip_prefix("format!(").unwrap_or(&call).trim_start();
+                let Some(literal) = literal.strip_prefix('"') else {
+                    continue;
+                };
+                let literal = literal.replace("\\\"", "\u{1}");
+                let message = literal.split('"').next().unwrap();
+                let fixed = message.split(['{', '}']).step_by(2).max_by_key(|part| part.len());
+                found.push(fixed.unwrap().replace('\u{1}', "\""));
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn every_setup_is_used() {
     let given: Vec<String> = files()

@@ -181,6 +181,10 @@ fn watch_tells_a_program_of_changes_alone_and_ends_when_nobody_reads() {
     let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
 
     let first = next();
+    // Ages alone are no change.
+    wait_until("an age of 2 s", PATIENCE, || {
+        plugin.json(&["status"])["activeAgeSeconds"].as_u64() >= Some(2)
+    });
     assert!(plugin.verb(&["rotate"]).status.success());
     let second = next();
     drop(lines);
