@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "kekring.v1.Body",
             "kekring.v1.Key",
         ])
+        // The one client has a connection of its own; see `src/cli/probe.rs`.
+        .build_transport(false)
         .codec_path("crate::proto::StrictCodec")
         .compile_fds(files)?;
     Ok(())

@@ -179,8 +179,9 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watc
     shared.connections.remove(number);
 }
 
-/// Tells a client that connects beyond the cap why it is not served, and closes soon.
-pub async fn turn_away(stream: UnixStream) {
+/// Tells a client that connects beyond the cap why it is not served, and closes soon. The stream is the same type as one that
+/// is served: HTTP/2 is compiled once.
+pub async fn turn_away(stream: UnixStream, peer: Peer, malformed: Arc<Throttle>) {
     let Ok(stream) = greeted(stream).await else {
         return;
     };
@@ -188,6 +189,7 @@ pub async fn turn_away(stream: UnixStream) {
         let status = tonic::Status::resource_exhausted("too many connections are open");
         Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>())
     });
+    let stream = Watched::new(stream, Arc::new(Connection::new(peer)), malformed);
     let serving = http2_server().serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer));
     let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, serving).await;
 }

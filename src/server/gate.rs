@@ -56,8 +56,9 @@ impl Gate {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.metrics.turned_away.inc();
             if let Ok(place) = Arc::clone(&self.antechamber).try_acquire_owned() {
+                let malformed = Arc::clone(&shared.malformed);
                 tokio::spawn(async move {
-                    connection::turn_away(stream).await;
+                    connection::turn_away(stream, peer, malformed).await;
                     drop(place);
                 });
             }

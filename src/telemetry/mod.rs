@@ -57,12 +57,15 @@ impl<'a> Printable<'a> {
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nearly every text is plain and short: one write instead of one for each character.
+        if self.text.len() <= self.most && self.text.bytes().all(is_plain) {
+            return f.write_str(self.text);
+        }
         for (position, character) in self.text.chars().enumerate() {
             if position == self.most {
                 return write!(f, "... ({} bytes)", self.text.len());
             }
-            // Quotes and backslashes too: a value must not end early.
-            if character.is_ascii_graphic() && !matches!(character, '"' | '\\') || character == ' ' {
+            if u8::try_from(character).is_ok_and(is_plain) {
                 f.write_char(character)?;
             } else {
                 write!(f, "{}", character.escape_default())?;
@@ -70,6 +73,11 @@ impl fmt::Display for Printable<'_> {
         }
         Ok(())
     }
+}
+
+/// Printable ASCII. Not quotes and backslashes: a value must not end early.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\') || byte == b' '
 }
 
 #[cfg(test)]
