@@ -83,8 +83,10 @@ pub fn command() -> clap::Command {
 
 /// Runs the verb that the command line names.
 pub fn main() -> ExitCode {
-    let parsed = command()
+    // The lessons are put in where somebody is to read them: a start of the server needs none.
+    let parsed = Cli::command()
         .try_get_matches()
+        .or_else(|_| command().try_get_matches())
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
