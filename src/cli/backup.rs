@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::keys::name;
-use super::output::Output;
+use super::output::{Output, warned};
 use super::place::{Place, custody};
 use super::progress::Progress;
 use super::recovery::OpenWith;
@@ -78,10 +78,8 @@ impl BackupVerb {
     fn make(&self, place: &Place, file: &Path) -> Result<(), Failure> {
         let custody = custody(&place.config()?)?;
         let mut opened = custody.open(None, now())?;
-        if opened.joined && opened.frozen.is_none() {
-            // One generation that has everything, rather than one of the histories.
-            let ring = opened.ring.clone();
-            opened = custody.commit(&opened, ring, now())?;
+        if opened.frozen.is_none() {
+            opened = custody.store_join(opened, now())?;
         }
         let head = &opened.head;
         let name = generation_name(head.header.generation, &head.hash);
@@ -113,7 +111,7 @@ impl BackupVerb {
             warnings,
         };
         self.output.print(&made, |it| {
-            let mut text = format!(
+            let text = format!(
                 "{} {}\nring {}, generation {}, {} keys, the newest {}\nopens with any of: {}",
                 if there { "already there:" } else { "wrote" },
                 it.file,
@@ -123,10 +121,7 @@ impl BackupVerb {
                 it.newest,
                 names(&it.slots)
             );
-            for warning in &it.warnings {
-                text += &format!("\nwarning: {warning}");
-            }
-            text
+            text + &warned(&it.warnings)
         });
     }
 }

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
@@ -24,7 +24,7 @@ use phases::{Change, Phase, Refused};
 pub(super) struct Encryption {
     /// Which step
     #[arg(long, value_enum, default_value = "write")]
-    phase: Step,
+    phase: Phase,
     /// The resources to encrypt, by commas: secrets, things.example.com, *.apps, *.*
     #[arg(long, value_name = "LIST", default_value = "secrets", value_delimiter = ',')]
     resources: Vec<String>,
@@ -41,26 +41,12 @@ pub(super) struct Encryption {
     output: Output,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Step {
-    /// What kekring encrypts can be read; what wrote before writes on
-    Read,
-    /// kekring writes; what others wrote can be read
-    Write,
-    /// Back: what wrote before writes again; what kekring encrypted can be read
-    Exit,
-}
-
 impl Encryption {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
         let endpoint = endpoint(&config.socket.path)?;
         let change = Change {
-            phase: match self.phase {
-                Step::Read => Phase::Read,
-                Step::Write => Phase::Write,
-                Step::Exit => Phase::Exit,
-            },
+            phase: self.phase,
             resources: &self.resources,
             name: &self.name,
             endpoint: &endpoint,
@@ -156,9 +142,9 @@ impl Encryption {
     /// What comes after this step.
     fn next(&self) -> String {
         match self.phase {
-            Step::Read => "wait until every kube-apiserver has taken it (`kubectl get --raw '/readyz?verbose'`), then --phase write".to_owned(),
-            Step::Write => "where more than one kube-apiserver runs, --phase read comes first; when every one has taken this, rewrite what is older".to_owned(),
-            Step::Exit => format!(
+            Phase::Read => "wait until every kube-apiserver has taken it (`kubectl get --raw '/readyz?verbose'`), then --phase write".to_owned(),
+            Phase::Write => "where more than one kube-apiserver runs, --phase read comes first; when every one has taken this, rewrite what is older".to_owned(),
+            Phase::Exit => format!(
                 "wait until every kube-apiserver has taken it, rewrite everything, look into etcd for k8s:enc:kms:v2:{}, then take kekring out of the file; keep the ring as long as there are backups of etcd",
                 self.name
             ),

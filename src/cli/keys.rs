@@ -1,15 +1,12 @@
 //! `kekring keys`: the keys of the ring. Their names are public.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::{Place, custody};
-use super::wait::{none_waits, wait_for_server};
-use crate::config::duration;
+use super::wait::{Wait, none_waits};
 use crate::custody::CommitError;
 use crate::keyring::ring::{Key, Ring};
 use crate::keyring::{KeyId, MalformedKeyId, lifecycle};
@@ -31,9 +28,8 @@ pub(super) enum Keys {
 pub(super) struct Suspend {
     /// The key's name in full, as `keys list` shows it
     key_id: String,
-    /// How long to wait for the running server
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
-    timeout: Duration,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     output: Output,
 }
@@ -102,7 +98,9 @@ impl Suspend {
             state: stored.ring.key(&id).map_or("", Key::state_name),
             generation: stored.ring.generation,
             id: id.to_string(),
-            waiting: wait_for_server(&config, stored.ring.generation, self.timeout, self.output.form),
+            waiting: self
+                .wait
+                .for_server(&config, stored.ring.generation, self.output.form),
         };
         self.output.print(&changed, |it| {
             let consequence = if suspended {

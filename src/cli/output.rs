@@ -116,6 +116,14 @@ fn cell_colour(header: &str, cell: &str) -> Option<Colour> {
     }
 }
 
+/// Each warning on a line of its own, after what stands before.
+pub(super) fn warned(warnings: &[String]) -> String {
+    warnings
+        .iter()
+        .map(|warning| format!("\nwarning: {warning}"))
+        .collect()
+}
+
 /// Columns as kubectl shows them: no lines, three spaces between.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::backup;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Output, warned};
 use super::place::{Place, custody, file_store};
 use super::progress::Progress;
 use super::recovery::OpenWith;
@@ -58,9 +58,8 @@ impl Restore {
             gained = put(&config, &custody, file, &mut said)?;
         }
         let mut opened = custody.open(None, now())?;
-        if opened.joined && opened.frozen.is_none() {
-            let ring = opened.ring.clone();
-            opened = custody.commit(&opened, ring, now())?;
+        if opened.frozen.is_none() {
+            opened = custody.store_join(opened, now())?;
         }
         let adopted = self.adopt && !custody.is_here(&opened);
         if adopted {
@@ -104,9 +103,7 @@ impl Restore {
             for id in &it.gained {
                 text += &format!("\nnew here: {id}");
             }
-            for warning in &it.warnings {
-                text += &format!("\nwarning: {warning}");
-            }
+            text += &warned(&it.warnings);
             if let Some(frozen) = &opened.frozen {
                 text += &format!("\nIt serves, and is not changed: {}", frozen.remedy());
             }

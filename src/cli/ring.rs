@@ -1,7 +1,5 @@
 //! `kekring ring accept`: an operator decides that what is missing will not come back.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -9,8 +7,7 @@ use super::failure::Failure;
 use super::keys::name;
 use super::output::Output;
 use super::place::{Place, custody};
-use super::wait::{none_waits, wait_for_server};
-use crate::config::duration;
+use super::wait::{Wait, none_waits};
 use crate::custody::{Frozen, Opened};
 use crate::telemetry::now;
 
@@ -29,9 +26,8 @@ pub(super) enum RingVerb {
 pub(super) struct Accept {
     /// The name of the generation to go on from, as this verb shows it
     generation: Option<String>,
-    /// How long to wait for the running server
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
-    timeout: Duration,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     output: Output,
 }
@@ -83,7 +79,9 @@ impl Accept {
         decision.accepted = true;
         decision.generation = after.ring.generation;
         decision.active = name(after.ring.active());
-        decision.waiting = wait_for_server(&config, after.ring.generation, self.timeout, self.output.form);
+        decision.waiting = self
+            .wait
+            .for_server(&config, after.ring.generation, self.output.form);
         self.output.print(&decision, text);
         none_waits(&decision.waiting)
     }

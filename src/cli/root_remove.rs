@@ -1,7 +1,5 @@
 //! `kekring root remove`: a root opens the ring no more. The ring key is replaced, and what cannot be reached is named.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde::Serialize;
 
@@ -12,8 +10,7 @@ use super::progress::Progress;
 use super::recovery::OpenWith;
 use super::root::{Row, id, row, rows};
 use super::rotate::rotate_fresh;
-use super::wait::{none_waits, wait_for_server};
-use crate::config::duration;
+use super::wait::{Wait, none_waits};
 use crate::custody::{Custody, Opened, Slot, opens};
 use crate::root::RootKey;
 use crate::telemetry::now;
@@ -29,9 +26,8 @@ pub(super) struct Remove {
     /// The root is compromised: also replace the active key by a fresh one, since it could read the old ones
     #[arg(long)]
     rotate: bool,
-    /// How long to wait for the running server
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
-    timeout: Duration,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     open_with: OpenWith,
     #[command(flatten)]
@@ -80,7 +76,9 @@ impl Remove {
             left,
             unreachable,
             warnings,
-            waiting: wait_for_server(&config, opened.ring.generation, self.timeout, self.output.form),
+            waiting: self
+                .wait
+                .for_server(&config, opened.ring.generation, self.output.form),
         };
         self.output.print(&removed, |removed| self.text(removed));
         if !removed.left.is_empty() {

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::keys::name;
-use super::output::Output;
+use super::output::{Output, warned};
 use super::place::{Place, custody};
-use super::wait::{none_waits, wait_for_server};
+use super::wait::{Wait, none_waits};
 use crate::config::{duration, shown_duration};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
@@ -37,9 +37,8 @@ pub(super) struct Rotate {
     /// Do nothing while the active key is younger, for timers
     #[arg(long, value_name = "AGE", value_parser = duration)]
     if_older_than: Option<Duration>,
-    /// How long to wait for the running server
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
-    timeout: Duration,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     output: Output,
 }
@@ -74,7 +73,9 @@ impl Rotate {
             return Ok(());
         }
         let opened = self.change(&custody, opened)?;
-        let waiting = wait_for_server(&config, opened.ring.generation, self.timeout, self.output.form);
+        let waiting = self
+            .wait
+            .for_server(&config, opened.ring.generation, self.output.form);
         let message = if self.prepare {
             "prepared a new key; `kekring rotate --activate` activates it".to_owned()
         } else {
@@ -85,11 +86,8 @@ impl Rotate {
         none_waits(&waiting)
     }
 
-    fn change(&self, custody: &Custody, mut opened: Opened) -> Result<Opened, Failure> {
-        if opened.joined {
-            let ring = opened.ring.clone();
-            opened = custody.commit(&opened, ring, now())?;
-        }
+    fn change(&self, custody: &Custody, opened: Opened) -> Result<Opened, Failure> {
+        let opened = custody.store_join(opened, now())?;
         if self.prepare {
             return propose(custody, &opened, Activate::Manual);
         }
@@ -115,14 +113,11 @@ impl Rotate {
             waiting,
         };
         self.output.print(&outcome, |it| {
-            let mut text = format!(
+            let text = format!(
                 "{}\ngeneration  {}\nactive key  {}\nnext key    {}",
                 it.message, it.generation, it.active, it.next
             );
-            for warning in &it.warnings {
-                text += &format!("\nwarning: {warning}");
-            }
-            text
+            text + &warned(&it.warnings)
         });
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Form, Output, table};
+use super::output::{Form, Output, table, warned};
 use super::place::{Place, custody};
 use super::rotate::clocks;
 use super::watch::{Look, watch};
@@ -253,10 +253,7 @@ fn text(report: &Report) -> String {
     if !report.warnings.is_empty() {
         text.push('\n');
     }
-    for warning in &report.warnings {
-        text += &format!("\nwarning: {warning}");
-    }
-    text
+    text + &warned(&report.warnings)
 }
 
 fn nodes(report: &Report) -> Vec<Vec<String>> {

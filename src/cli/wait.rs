@@ -2,51 +2,58 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use super::failure::Failure;
 use super::output::Form;
 use super::progress::Progress;
-use crate::config::Config;
+use crate::config::{Config, duration};
 use crate::server::status_file;
 use crate::telemetry::now;
 
 /// How often a running server is asked whether it has taken the new generation.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Waits until a server that runs here has taken the generation; names it if it has not. A server that is not there takes
-/// it when it starts.
-pub(super) fn wait_for_server(
-    config: &Config,
-    generation: u64,
+/// `--timeout`, where a running server is to follow.
+#[derive(Args)]
+pub(super) struct Wait {
+    /// How long to wait for the running server
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
     timeout: Duration,
-    form: Form,
-) -> Vec<String> {
-    let path = status_file::path(&config.socket.path);
-    let deadline = Instant::now() + timeout;
-    let mut shown = None;
-    loop {
-        let Some(server) = status_file::read(&path).filter(|it| it.is_running(now())) else {
-            return Vec::new();
-        };
-        if server.generation >= generation {
-            return Vec::new();
+}
+
+impl Wait {
+    /// Waits until a server that runs here has taken the generation; names it if it has not. A server that is not there
+    /// takes it when it starts.
+    pub(super) fn for_server(&self, config: &Config, generation: u64, form: Form) -> Vec<String> {
+        let path = status_file::path(&config.socket.path);
+        let deadline = Instant::now() + self.timeout;
+        let mut shown = None;
+        loop {
+            let Some(server) = status_file::read(&path).filter(|it| it.is_running(now())) else {
+                return Vec::new();
+            };
+            if server.generation >= generation {
+                return Vec::new();
+            }
+            if Instant::now() >= deadline {
+                return vec![format!(
+                    "node {} (process {}, generation {})",
+                    server.node, server.pid, server.generation
+                )];
+            }
+            shown.get_or_insert_with(|| {
+                Progress::begin(
+                    form,
+                    format!(
+                        "waiting for node {} (process {}) to use generation {generation}",
+                        server.node, server.pid
+                    ),
+                )
+            });
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(POLL);
         }
-        if Instant::now() >= deadline {
-            return vec![format!(
-                "node {} (process {}, generation {})",
-                server.node, server.pid, server.generation
-            )];
-        }
-        shown.get_or_insert_with(|| {
-            Progress::begin(
-                form,
-                format!(
-                    "waiting for node {} (process {}) to use generation {generation}",
-                    server.node, server.pid
-                ),
-            )
-        });
-        #[allow(clippy::disallowed_methods)]
-        std::thread::sleep(POLL);
     }
 }
 

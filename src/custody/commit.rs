@@ -23,21 +23,32 @@ pub(super) struct Next {
     pub(super) prune: Vec<String>,
 }
 
+impl Next {
+    /// `ring` after `base`, all else as it was.
+    pub(super) fn after(base: &Opened, ring: Ring) -> Self {
+        Self {
+            ring,
+            slots: base.head.header.slots.clone(),
+            ring_key: Arc::clone(&base.ring_key),
+            prune: base.prunable.clone(),
+        }
+    }
+}
+
 impl Custody {
     /// Makes `next` the ring: durable, read back, opened and tested; then the mirror and the mark. The caller may use it
     /// once this has returned.
     pub fn commit(&self, base: &Opened, next: Ring, now: UnixTime) -> Result<Opened, CommitError> {
-        if let Some(reason) = &base.frozen {
-            return Err(CommitError::Frozen(reason.clone()));
+        refuse_frozen(base)?;
+        self.succeed(base, Next::after(base, next), now)
+    }
+
+    /// Stores a join, so that one generation has everything; what is no join stays as it is.
+    pub fn store_join(&self, opened: Opened, now: UnixTime) -> Result<Opened, CommitError> {
+        if !opened.joined {
+            return Ok(opened);
         }
-        let slots = base.head.header.slots.clone();
-        let next = Next {
-            ring: next,
-            slots,
-            ring_key: Arc::clone(&base.ring_key),
-            prune: base.prunable.clone(),
-        };
-        self.succeed(base, next, now)
+        self.commit(&opened, opened.ring.clone(), now)
     }
 
     /// Writes what comes after `base`, frozen or not: whoever calls this has decided.
@@ -215,4 +226,10 @@ pub fn test_keys(written: &Ring, read: &Ring) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+pub(super) fn refuse_frozen(base: &Opened) -> Result<(), CommitError> {
+    base.frozen
+        .clone()
+        .map_or(Ok(()), |reason| Err(CommitError::Frozen(reason)))
 }

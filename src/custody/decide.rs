@@ -1,7 +1,5 @@
 //! What only an operator can decide: that a ring belongs to this machine now, or that what is missing is lost for good.
 
-use std::sync::Arc;
-
 use super::commit::Next;
 use super::frozen::Reason;
 use super::{CommitError, Custody, Opened};
@@ -19,7 +17,7 @@ impl Custody {
         let mut next = base.successor()?;
         let machine = self.machine_tag(next.id).ok_or(CommitError::NoMachineId)?;
         next.machine = Some(machine);
-        self.succeed(base, unchanged(base, next), now)
+        self.succeed(base, Next::after(base, next), now)
     }
 
     /// Whether the ring is bound to this machine.
@@ -36,7 +34,7 @@ impl Custody {
         let reported = base.mark.as_ref().map(|mark| &mark.reported);
         let mut next = lifecycle::accept(&base.ring, base.used(), reported, fresh, now)?;
         bury(&mut next, base, now);
-        self.succeed(base, unchanged(base, next), now)
+        self.succeed(base, Next::after(base, next), now)
     }
 }
 
@@ -72,13 +70,4 @@ fn bury(ring: &mut Ring, base: &Opened, now: UnixTime) {
         }
     }
     ring.tombstones.sort_by(|a, b| a.id.cmp(&b.id));
-}
-
-fn unchanged(base: &Opened, ring: Ring) -> Next {
-    Next {
-        ring,
-        slots: base.head.header.slots.clone(),
-        ring_key: Arc::clone(&base.ring_key),
-        prune: base.prunable.clone(),
-    }
 }

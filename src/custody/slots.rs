@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::commit::Next;
+use super::commit::{Next, refuse_frozen};
 use super::{CommitError, Custody, OpenError, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
@@ -40,10 +40,8 @@ impl Custody {
             slots.push(new_slot(root.as_ref(), base.ring.id, &base.ring_key)?);
         }
         let next = Next {
-            ring: base.successor()?,
             slots,
-            ring_key: Arc::clone(&base.ring_key),
-            prune: base.prunable.clone(),
+            ..Next::after(base, base.successor()?)
         };
         self.succeed(base, next, now)
     }
@@ -140,10 +138,4 @@ fn sealed_slot(
         name,
         sealed,
     })
-}
-
-fn refuse_frozen(base: &Opened) -> Result<(), CommitError> {
-    base.frozen
-        .clone()
-        .map_or(Ok(()), |reason| Err(CommitError::Frozen(reason)))
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::slots::opens;
 use crate::crypto::secret::Key32;
-use crate::format::generation::{Header, Slot, slot_context};
+use crate::format::generation::{Header, Slot};
 use crate::root::{RootError, RootKey};
 
 /// The roots of one opening, and what they have said so far. Slots outlive rotations: the same one stands in many
@@ -41,8 +42,7 @@ impl<'a> Asking<'a> {
                 if *away || refused.contains(slot) {
                     continue;
                 }
-                let context = slot_context(header.ring_id, &slot.id, slot.kind);
-                match root.open(&slot.sealed, &context) {
+                match opens(root.as_ref(), header, slot) {
                     Ok(key) => return Some(Arc::new(key)),
                     Err(why) => {
                         // Some are this slot's fault, and the next one may be sound; the others are the root's.

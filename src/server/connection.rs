@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tower::ServiceExt;
 
-use super::measured::measured;
+use super::measured::{GRPC_STATUS, measured};
 use super::peer::{Peer, Throttle};
 use super::resets::Watched;
 use super::stream::Stream;
@@ -231,7 +231,6 @@ async fn greeted(mut stream: UnixStream) -> Result<Stream, &'static str> {
 /// tonic answers OUT_OF_RANGE to a message over its limit; gRPC's word for that is RESOURCE_EXHAUSTED, and the service
 /// itself never answers OUT_OF_RANGE.
 fn size_errors_are_exhaustion<B>(mut response: http::Response<B>) -> http::Response<B> {
-    const GRPC_STATUS: &str = "grpc-status";
     if response
         .headers()
         .get(GRPC_STATUS)

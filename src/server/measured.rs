@@ -12,7 +12,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{CANCELED, Method};
 
 /// tonic puts a refusal into the head of the answer; where the head has no code, the answer is a good one.
-const GRPC_STATUS: &str = "grpc-status";
+pub(super) const GRPC_STATUS: &str = "grpc-status";
 const UNKNOWN: usize = 2;
 
 /// The service, measured.

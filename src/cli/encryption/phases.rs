@@ -2,15 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use clap::ValueEnum;
+
 use super::document::{Block, Document, Provider};
 use super::resources::cover;
 
 /// A step of the way. With several API servers each is finished everywhere before the next begins: what one of them
 /// writes, all must read.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Phase {
+    /// What kekring encrypts can be read; what wrote before writes on
     Read,
+    /// kekring writes; what others wrote can be read
     Write,
+    /// Back: what wrote before writes again; what kekring encrypted can be read
     Exit,
 }
 
