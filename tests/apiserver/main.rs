@@ -42,6 +42,8 @@ mod rotation;
 #[path = "../support/scrape.rs"]
 #[allow(dead_code)] // other suites need more of it
 mod scrape;
+#[path = "../support/seed.rs"]
+mod seed;
 mod wait;
 
 use std::process::ExitCode;

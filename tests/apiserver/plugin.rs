@@ -6,14 +6,11 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use kekring::config::{Config, Store};
 use kekring::crypto::secret::SecretBytes;
-use kekring::custody::Custody;
-use kekring::store::FileStore;
-use kekring::telemetry::now;
 use serde_json::Value;
 
 use crate::process::Process;
+use crate::seed;
 use crate::wait::{SOON, wait_for};
 
 /// The plugin, running or not.
@@ -175,18 +172,7 @@ impl Plugin {
 
     /// Opens a wrapped seed from the stored ring and its root, without the running plugin.
     pub fn open_seed(&self, key_id: &str, wrapped: &[u8]) -> SecretBytes {
-        let config = Config::load(&self.config).unwrap();
-        let Store::File { dir } = config.ring.store;
-        let custody = Custody {
-            store: Box::new(FileStore::new(dir, None)),
-            roots: config.ring.roots.iter().map(|root| root.build()).collect(),
-            machine: fs::read_to_string(config.node.machine_id_file).ok(),
-            development: false,
-            expected: None,
-            writer: [0; 16],
-        };
-        let opened = custody.open(None, now()).unwrap();
-        opened.keyring().decrypt(key_id, wrapped).unwrap()
+        seed::open_seed(&self.config, key_id, wrapped)
     }
 
     fn run(&self, arguments: &[&str]) -> String {

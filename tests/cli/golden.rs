@@ -238,7 +238,15 @@ fn run(session: &Session) -> Result<Session, String> {
 }
 
 fn outcome(run: &Run, session: &Session, world: &World, names: &mut Names) -> Run {
-    let newest = || world.newest().file_stem().unwrap().to_string_lossy().into_owned();
+    let newest = || {
+        world
+            .plugin
+            .newest()
+            .file_stem()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned()
+    };
     let filled = |word: &String| match word.as_str() {
         "<NEWEST>" => newest(),
         word => names.filled(word),

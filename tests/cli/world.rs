@@ -134,19 +134,19 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         "rotated, and the newest generation is gone",
         |world| {
             world.must(&["rotate"])?;
-            fs::remove_file(world.newest()).unwrap();
+            fs::remove_file(world.plugin.newest()).unwrap();
             Ok(())
         },
     ),
     ("ring gone", "the mark alone is there", |world| {
-        fs::remove_file(world.newest()).unwrap();
+        fs::remove_file(world.plugin.newest()).unwrap();
         Ok(())
     }),
     (
         "a damaged newest",
         "one byte of the newest generation is another",
         |world| {
-            let path = world.newest();
+            let path = world.plugin.newest();
             let mut bytes = fs::read(&path).unwrap();
             bytes[60] ^= 1;
             fs::write(path, bytes).unwrap();
@@ -219,7 +219,7 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         "a backup by hand",
         "in <DIR>/backup, a copy of the newest generation",
         |world| {
-            fs::copy(world.newest(), world.path("backup")).unwrap();
+            fs::copy(world.plugin.newest(), world.path("backup")).unwrap();
             Ok(())
         },
     ),
@@ -241,7 +241,7 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         "the newest is lost",
         "the newest generation is gone, its mark is not",
         |world| {
-            fs::remove_file(world.newest()).unwrap();
+            fs::remove_file(world.plugin.newest()).unwrap();
             Ok(())
         },
     ),
@@ -378,17 +378,6 @@ impl World {
 
     fn path(&self, below: &str) -> PathBuf {
         self.plugin.dir.join(below)
-    }
-
-    /// The newest generation.
-    pub fn newest(&self) -> PathBuf {
-        let number = |path: &PathBuf| -> Option<u64> {
-            let name = path.file_name()?.to_str()?.strip_prefix("gen-")?;
-            name.split('-').next()?.parse().ok()
-        };
-        let entries = fs::read_dir(self.path("ring")).unwrap();
-        let paths = entries.map(|entry| entry.unwrap().path());
-        paths.max_by_key(number).expect("a generation")
     }
 }
 

@@ -4,17 +4,14 @@ use std::fs;
 
 use data_encoding::HEXLOWER;
 use kekring::cluster::object;
-use kekring::config::{Config, Store};
 use kekring::crypto::secret::SecretBytes;
-use kekring::custody::Custody;
-use kekring::store::FileStore;
-use kekring::telemetry::now;
 use serde_json::Value;
 
 use crate::client::{Client, Opened, Stored};
 use crate::golang::Program;
 use crate::lab::{API, Lab, PROVIDER, holds, key, key_id, parse, rotate};
-use crate::support::{Plugin, in_repository};
+use crate::seed::open_seed;
+use crate::support::in_repository;
 
 pub fn agrees(program: &'static Program) {
     let mut client = Client::start(program);
@@ -75,7 +72,7 @@ fn what_this_version_writes(lab: &mut Lab, kind: i32) {
     for ((name, active, object), opened) in written.iter().zip(transformed) {
         let stored = parse(object);
         let seed = open_seed(
-            &lab.plugin,
+            &lab.plugin.config,
             &stored.object.key_id,
             &stored.object.encrypted_dek_source,
         );
@@ -87,22 +84,6 @@ fn what_this_version_writes(lab: &mut Lab, kind: i32) {
         assert_eq!(opened, holds(name, true));
         assert_eq!(inspected.expose(), opened.data);
     }
-}
-
-/// Opens a wrapped seed from the stored ring and its root, without a running plugin.
-fn open_seed(plugin: &Plugin, key_id: &str, wrapped: &[u8]) -> SecretBytes {
-    let config = Config::load(&plugin.config).unwrap();
-    let Store::File { dir } = config.ring.store;
-    let custody = Custody {
-        store: Box::new(FileStore::new(dir, None)),
-        roots: config.ring.roots.iter().map(|root| root.build()).collect(),
-        machine: fs::read_to_string(config.node.machine_id_file).ok(),
-        development: false,
-        expected: None,
-        writer: [0; 16],
-    };
-    let opened = custody.open(None, now()).unwrap();
-    opened.keyring().decrypt(key_id, wrapped).unwrap()
 }
 
 fn hex(text: &Value) -> Vec<u8> {

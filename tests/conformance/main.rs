@@ -27,6 +27,8 @@ mod outage;
 mod refusals;
 mod reload;
 mod rotation;
+#[path = "../support/seed.rs"]
+mod seed;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use serde_json::json;
-
 use crate::support::{Plugin, shown};
 use crate::{CALLS, POINTS, can_inject, check, keys, run_with_fault};
 
@@ -22,14 +20,6 @@ fn each_point(verb: &str, mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
     tried
 }
 
-fn configure(plugin: &Plugin, roots: &[&str]) {
-    let roots = roots
-        .iter()
-        .map(|name| json!({"file": {"path": plugin.dir.join(name)}}));
-    let ring = json!({"mirror": plugin.dir.join("mirror"), "roots": roots.collect::<Vec<_>>()});
-    plugin.configure(&json!({"ring": ring}).to_string());
-}
-
 #[track_caller]
 fn must(plugin: &Plugin, args: &[&str], at: &str) {
     let output = plugin.verb(args);
@@ -39,7 +29,7 @@ fn must(plugin: &Plugin, args: &[&str], at: &str) {
 /// A mirrored ring of three generations with a slot for each of two roots.
 fn with_two_roots() -> Plugin {
     let plugin = Plugin::unmade("{}");
-    configure(&plugin, &["root.key", "second.key"]);
+    plugin.configure_mirrored(&["root.key", "second.key"]);
     must(&plugin, &["init", "--no-recovery"], "");
     must(&plugin, &["rotate"], "");
     must(&plugin, &["rotate"], "");
@@ -67,10 +57,10 @@ fn a_removal_of_a_root_killed_at_any_call_is_finished_by_the_next_change() {
             "{at}: {}",
             shown(&again)
         );
-        configure(&plugin, &["second.key"]);
+        plugin.configure_mirrored(&["second.key"]);
         must(&plugin, &["rotate"], &at);
         check(&plugin, &before, &at);
-        configure(&plugin, &["root.key"]);
+        plugin.configure_mirrored(&["root.key"]);
         let removed = plugin.verb(&["keys", "list"]);
         let text = String::from_utf8_lossy(&removed.stderr).into_owned();
         assert!(
@@ -93,7 +83,7 @@ fn a_restore_killed_at_any_call_is_finished_by_the_next_one() {
         must(&plugin, &["rotate"], &at);
         must(&plugin, &["backup", &backup], &at);
         let before = keys(&plugin);
-        fs::remove_file(newest(&plugin)).unwrap();
+        fs::remove_file(plugin.newest()).unwrap();
         if !run_with_fault(&plugin, &["restore", &backup], call, "signal=SIGKILL", when) {
             return false;
         }
@@ -113,9 +103,9 @@ fn an_acceptance_killed_at_any_call_is_decided_or_is_not() {
     let tried = each_point("ring accept", |call, when| {
         let (plugin, at) = (Plugin::prepared("{}"), format!("{call} at {when}"));
         must(&plugin, &["rotate"], &at);
-        fs::remove_file(newest(&plugin)).unwrap();
+        fs::remove_file(plugin.newest()).unwrap();
         let before = keys(&plugin);
-        let from = newest(&plugin).file_stem().unwrap().to_str().unwrap().to_owned();
+        let from = plugin.newest().file_stem().unwrap().to_str().unwrap().to_owned();
         if !run_with_fault(&plugin, &["ring", "accept", &from], call, "signal=SIGKILL", when) {
             return false;
         }
@@ -149,15 +139,4 @@ fn a_backup_killed_at_any_call_leaves_a_whole_one_or_none() {
         true
     });
     assert!(tried >= 20, "{tried}");
-}
-
-fn newest(plugin: &Plugin) -> std::path::PathBuf {
-    let generations = fs::read_dir(plugin.dir.join("ring"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let number = |path: &std::path::PathBuf| -> Option<u64> {
-        let name = path.file_name()?.to_str()?.strip_prefix("gen-")?;
-        name.split('-').next()?.parse().ok()
-    };
-    generations.max_by_key(number).unwrap()
 }

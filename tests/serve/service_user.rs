@@ -6,8 +6,6 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
-
 use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, ignored, shown, wait_until};
 
 /// Some user without a name; not 65534, which is refused as a peer.
@@ -32,11 +30,7 @@ fn prepared() -> Option<Plugin> {
 }
 
 fn configure(plugin: &Plugin, roots: &[&str]) {
-    let roots = roots
-        .iter()
-        .map(|name| json!({"file": {"path": plugin.dir.join(name)}}));
-    let ring = json!({"mirror": plugin.dir.join("mirror"), "roots": roots.collect::<Vec<_>>()});
-    plugin.configure(&json!({"ring": ring}).to_string());
+    plugin.configure_mirrored(roots);
     fs::set_permissions(&plugin.config, fs::Permissions::from_mode(0o644)).unwrap();
 }
 

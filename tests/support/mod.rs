@@ -221,6 +221,26 @@ impl Plugin {
         options.create(true).append(true).open(self.log_path()).unwrap()
     }
 
+    /// The stored generation of the highest number.
+    pub(crate) fn newest(&self) -> PathBuf {
+        let number = |path: &PathBuf| -> Option<u64> {
+            let name = path.file_name()?.to_str()?.strip_prefix("gen-")?;
+            name.split('-').next()?.parse().ok()
+        };
+        let entries = fs::read_dir(self.dir.join("ring")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.max_by_key(number).expect("a generation")
+    }
+
+    /// Writes the configuration anew, with a mirror and these files as roots.
+    pub(crate) fn configure_mirrored(&self, roots: &[&str]) {
+        let roots = roots
+            .iter()
+            .map(|name| json!({"file": {"path": self.dir.join(name)}}));
+        let ring = json!({"mirror": self.dir.join("mirror"), "roots": roots.collect::<Vec<_>>()});
+        self.configure(&json!({"ring": ring}).to_string());
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.join("serve.log")
     }
