@@ -64,7 +64,7 @@ impl Encryption {
             )
         })?;
         // YAML is its text; kube-apiserver reads JSON as well.
-        self.output.try_print(&document, yaml)?;
+        self.output.print(&document, Document::yaml);
         if document.holds_secrets() {
             notes.push("it holds the keys of other providers: let nobody but root read it".into());
         }
@@ -164,18 +164,14 @@ fn read(file: &Path) -> std::io::Result<Zeroizing<String>> {
 
 /// The configuration that encrypts Secrets through the socket at `path`.
 pub(super) fn encrypting(path: &Path) -> Result<String, Failure> {
-    yaml(&phases::alone(&Change {
+    Ok(phases::alone(&Change {
         phase: Phase::Write,
         resources: &["secrets".to_owned()],
         name: "kekring",
         endpoint: &endpoint(path)?,
         to: None,
-    }))
-}
-
-fn yaml(document: &Document) -> Result<String, Failure> {
-    serde_saphyr::to_string(document)
-        .map_err(|_| Failure::failed("cannot write the configuration as YAML", "try -o json"))
+    })
+    .yaml())
 }
 
 /// The socket as a URL. kube-apiserver reads its path twice over, so that `%`, `?` and `#` do not come through in any form,

@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::failure::Failure;
 
 /// `-o`, where data is printed.
 #[derive(Args)]
@@ -38,19 +37,6 @@ impl Output {
             Form::Json => line(&json(value)),
             Form::Text => line(&text(value)),
         }
-    }
-
-    /// The same for a text that may not come about.
-    pub(super) fn try_print<T: Serialize>(
-        &self,
-        value: &T,
-        text: impl FnOnce(&T) -> Result<String, Failure>,
-    ) -> Result<(), Failure> {
-        match self.form {
-            Form::Json => line(&json(value)),
-            Form::Text => line(&text(value)?),
-        }
-        Ok(())
     }
 }
 

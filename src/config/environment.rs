@@ -54,7 +54,7 @@ pub(super) fn overlay(
     if ours.is_empty() {
         return Ok(plain);
     }
-    let mut tree: Value = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
+    let mut tree: Value = super::yaml::parse(text).map_err(|why| why.to_string())?;
     let mut names = Vec::new();
     for (name, text) in ours {
         // Kubernetes sets KEKRING_PORT and the like for a Service of our name: what is no key is no error.
@@ -111,7 +111,7 @@ fn ours(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(St
 fn value(name: &str, text: &str, form: Form) -> Result<Value, String> {
     match form {
         Form::Text => Ok(Value::String(text.to_owned())),
-        Form::Yaml => serde_saphyr::from_str(text).map_err(|why| format!("{PREFIX}{name}: {why}")),
+        Form::Yaml => super::yaml::parse(text).map_err(|why| format!("{PREFIX}{name}: {why}")),
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod environment;
 mod values;
+pub mod yaml;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -279,7 +280,7 @@ impl Config {
         variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
     ) -> Result<Self, String> {
         // Once as it stands, for errors that name line and column; again only where a variable changes something.
-        let plain: Self = serde_saphyr::from_str(text).map_err(|why| one_line(&why.to_string()))?;
+        let plain: Self = yaml::parse(text).map_err(|why| why.to_string())?;
         let config = environment::overlay(plain, text, variables)?;
         config.check()?;
         Ok(config)
@@ -293,10 +294,4 @@ impl Config {
             self.node.name.clone()
         }
     }
-}
-
-/// The parser shows the place in the text below its message; an error of ours is one line, and that names the place.
-fn one_line(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http2;
@@ -16,7 +17,7 @@ use tower::ServiceExt;
 use super::measured::{GRPC_STATUS, measured};
 use super::peer::{Peer, Throttle};
 use super::resets::Watched;
-use super::stream::Stream;
+use super::stream::{Stream, Turn};
 use crate::keyring::KeyId;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
@@ -148,7 +149,8 @@ pub struct Shared {
 
 /// Serves one admitted connection to its end; `watcher` tells it when to send GOAWAY and finish.
 pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watcher) {
-    let stream = match greeted(stream).await {
+    let turn = Turn::default();
+    let stream = match greeted(stream, &turn).await {
         Ok(stream) => stream,
         Err(why) => {
             tracing::debug!(%peer, why, "connection closed before its first request");
@@ -173,7 +175,7 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watc
     let stream = Watched::new(stream, Arc::clone(&connection), shared.malformed);
     let serving = http2_server().serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let number = shared.connections.add(&connection);
-    if let Err(why) = watcher.watch(serving).await {
+    if let Err(why) = turn.of(watcher.watch(serving)).await {
         tracing::debug!(%peer, %why, "connection ended");
     }
     shared.connections.remove(number);
@@ -182,7 +184,8 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watc
 /// Tells a client that connects beyond the cap why it is not served, and closes soon. The stream is the same type as one that
 /// is served: HTTP/2 is compiled once.
 pub async fn turn_away(stream: UnixStream, peer: Peer, malformed: Arc<Throttle>) {
-    let Ok(stream) = greeted(stream).await else {
+    let turn = Turn::default();
+    let Ok(stream) = greeted(stream, &turn).await else {
         return;
     };
     let answer = tower::service_fn(|_: http::Request<hyper::body::Incoming>| async {
@@ -191,22 +194,28 @@ pub async fn turn_away(stream: UnixStream, peer: Peer, malformed: Arc<Throttle>)
     });
     let stream = Watched::new(stream, Arc::new(Connection::new(peer)), malformed);
     let serving = http2_server().serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer));
-    let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, serving).await;
+    let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, turn.of(serving)).await;
 }
 
-/// Runs each request as a task of its own. Boxed: a task with all of a request inside it would be moved several times and
-/// would need an aligned allocation of a kilobyte, which the system's allocator is slow at.
+/// Answers a request where it stands, and makes a task only of one that has to wait: what HTTP/2 hands over has usually come
+/// whole, and nothing but a Decrypt under an unknown key waits. Boxed: a task with all of a request inside it would be moved
+/// several times.
 #[derive(Clone)]
-struct Tasks;
+struct AtOnce;
 
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for AtOnce {
     fn execute(&self, request: F) {
-        tokio::spawn(Box::pin(request));
+        let mut request = Box::pin(request);
+        // A task polls it again first of all, so that no wake-up is missed.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if request.as_mut().poll(&mut nobody).is_pending() {
+            tokio::spawn(request);
+        }
     }
 }
 
-fn http2_server() -> http2::Builder<Tasks> {
-    let mut builder = http2::Builder::new(Tasks);
+fn http2_server() -> http2::Builder<AtOnce> {
+    let mut builder = http2::Builder::new(AtOnce);
     builder
         .timer(TokioTimer::new())
         // gRPC has no use for the time of day.
@@ -218,13 +227,15 @@ fn http2_server() -> http2::Builder<Tasks> {
 
 /// Reads the preface in time; whatever else comes first is no HTTP/2 client, and is closed without an answer. HTTP/2 wants
 /// to read the preface again.
-async fn greeted(mut stream: UnixStream) -> Result<Stream, &'static str> {
+async fn greeted(mut stream: UnixStream, turn: &Turn) -> Result<Stream, &'static str> {
     let mut first = [0; PREFACE.len()];
     match tokio::time::timeout(HANDSHAKE_DEADLINE, stream.read_exact(&mut first)).await {
         Err(_) => Err("no HTTP/2 preface in time"),
         Ok(Err(_)) => Err("closed before the HTTP/2 preface"),
         Ok(Ok(_)) if first != *PREFACE => Err("not HTTP/2"),
-        Ok(Ok(_)) => Stream::new(PREFACE, stream).map_err(|_| "not registered with the event loop"),
+        Ok(Ok(_)) => {
+            Stream::new(PREFACE, stream, turn.clone()).map_err(|_| "not registered with the event loop")
+        }
     }
 }
 

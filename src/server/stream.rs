@@ -7,10 +7,13 @@
 //! edge-triggered socket would wake us each time the peer has read; only while the peer does not read are we told when it
 //! does.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream as StdStream;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
@@ -23,18 +26,40 @@ pub(super) struct Stream {
     socket: AsyncFd<StdStream>,
     /// Registered for writing, while the socket takes no more.
     full: Option<AsyncFd<StdStream>>,
-    /// The turn has passed that a write waits for.
-    waited: bool,
+    turn: Turn,
+    /// The turn in which something was to be written first.
+    asked: Option<u64>,
+}
+
+/// Counts how often a connection has been polled, by its stream's reckoning of time.
+#[derive(Clone, Default)]
+pub(super) struct Turn(Arc<AtomicU64>);
+
+impl Turn {
+    /// The same future, each of whose polls is a turn.
+    pub(super) async fn of<F: Future>(self, connection: F) -> F::Output {
+        let mut connection = pin!(connection);
+        poll_fn(|context| {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            connection.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Stream {
     /// `before` is read first, then the socket.
-    pub(super) fn new(before: &'static [u8], socket: UnixStream) -> io::Result<Self> {
+    pub(super) fn new(before: &'static [u8], socket: UnixStream, turn: Turn) -> io::Result<Self> {
         Ok(Self {
             before,
             socket: register(socket.into_std()?, Interest::READABLE)?,
             full: None,
-            waited: false,
+            turn,
+            asked: None,
         })
     }
 
@@ -43,8 +68,8 @@ impl Stream {
         context: &mut Context<'_>,
         send: impl Fn(&StdStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        if !self.waited {
-            self.waited = true;
+        let turn = self.turn.now();
+        if *self.asked.get_or_insert(turn) == turn {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -60,7 +85,7 @@ impl Stream {
                 }
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
                 result => {
-                    self.waited = false;
+                    self.asked = None;
                     return Poll::Ready(result);
                 }
             }

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::config::yaml;
+
 pub(super) const API_VERSION: &str = "apiserver.config.k8s.io/v1";
 pub(super) const KIND: &str = "EncryptionConfiguration";
 
@@ -111,11 +113,9 @@ impl Document {
         if text.trim().is_empty() {
             return Err("it is empty".into());
         }
-        let document: Self = serde_saphyr::from_str(text).map_err(|why| match why.location() {
-            Some(place) => format!(
-                "line {} column {}: no field or value that an EncryptionConfiguration has there",
-                place.line(),
-                place.column()
+        let document: Self = yaml::parse(text).map_err(|why| match why.place {
+            Some((line, column)) => format!(
+                "line {line} column {column}: no field or value that an EncryptionConfiguration has there"
             ),
             None => "it is no EncryptionConfiguration".to_owned(),
         })?;
@@ -126,6 +126,22 @@ impl Document {
         Ok(Self::new(document.resources))
     }
 
+    /// The same as YAML.
+    pub(super) fn yaml(&self) -> String {
+        let mut lines = vec![
+            format!("apiVersion: {}", yaml::scalar(&self.api_version)),
+            format!("kind: {}", yaml::scalar(&self.kind)),
+        ];
+        list(&mut lines, "resources", &self.resources, |block, lines| {
+            list(lines, "resources", &block.resources, |name, lines| {
+                lines.push(yaml::scalar(name));
+            });
+            list(lines, "providers", &block.providers, Provider::lines);
+        });
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
     /// Whether it holds keys, as opposed to saying where they are.
     pub(super) fn holds_secrets(&self) -> bool {
         let mut providers = self.resources.iter().flat_map(|block| &block.providers);
@@ -134,6 +150,34 @@ impl Document {
 }
 
 impl Provider {
+    fn lines(&self, lines: &mut Vec<String>) {
+        if self.identity.is_some() {
+            lines.push("identity: {}".to_owned());
+        }
+        if let Some(kms) = &self.kms {
+            lines.push("kms:".to_owned());
+            let cache_size = kms.cache_size.map(|size| size.to_string());
+            for (key, value) in [
+                ("apiVersion", kms.api_version.as_deref().map(yaml::scalar)),
+                ("name", Some(yaml::scalar(&kms.name))),
+                ("cachesize", cache_size),
+                ("endpoint", Some(yaml::scalar(&kms.endpoint))),
+                ("timeout", kms.timeout.as_deref().map(yaml::scalar)),
+            ] {
+                lines.extend(value.map(|value| format!("  {key}: {value}")));
+            }
+        }
+        if let Some((kind, keys)) = self.keys() {
+            lines.push(format!("{kind}:"));
+            let mut below = Vec::new();
+            list(&mut below, "keys", keys, |key, lines| {
+                lines.push(format!("name: {}", yaml::scalar(&key.name)));
+                lines.push(format!("secret: {}", yaml::scalar(key.secret.expose())));
+            });
+            lines.extend(below.into_iter().map(|line| format!("  {line}")));
+        }
+    }
+
     pub(super) fn identity() -> Self {
         Self {
             identity: Some(Identity {}),
@@ -173,6 +217,22 @@ impl Provider {
             (Some(kms), _) => &kms.name,
             (None, Some((kind, _))) => kind,
             (None, None) => "identity",
+        }
+    }
+}
+
+/// A key whose value is a list, as YAML's lines: a dash before the first line of an item, the others below it.
+fn list<T>(lines: &mut Vec<String>, key: &str, items: &[T], of_item: impl Fn(&T, &mut Vec<String>)) {
+    if items.is_empty() {
+        lines.push(format!("{key}: []"));
+        return;
+    }
+    lines.push(format!("{key}:"));
+    for item in items {
+        let mut below = Vec::new();
+        of_item(item, &mut below);
+        for (line, text) in below.into_iter().enumerate() {
+            lines.push(format!("{} {text}", if line == 0 { '-' } else { ' ' }));
         }
     }
 }

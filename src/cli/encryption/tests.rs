@@ -1,6 +1,6 @@
 use super::document::Document;
 use super::phases::{Change, Phase, Refused, alone, merge};
-use super::{endpoint, rules, yaml};
+use super::{endpoint, rules};
 
 const ENDPOINT: &str = "unix:///run/kekring/kms.sock";
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -274,7 +274,7 @@ fn everything_that_was_read_is_written_again() {
     let before: serde_json::Value = serde_json::from_str(&text).unwrap();
 
     let document = Document::parse(&text).unwrap();
-    let written = yaml(&document).ok().unwrap();
+    let written = document.yaml();
 
     assert_eq!(rules::check(&document), Ok(()));
     let after: serde_json::Value = serde_saphyr::from_str(&written).unwrap();
