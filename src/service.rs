@@ -74,7 +74,9 @@ impl Service {
         let took = || started.elapsed().as_micros();
         match result {
             Ok(()) if method == "Encrypt" => {
-                tracing::info!(%uid, %key_id, %peer, took_us = took(), "{method} done");
+                if let Some(untold) = self.connection.encrypts.admit(started) {
+                    tracing::info!(%uid, %key_id, %peer, took_us = took(), untold, "{method} done");
+                }
             }
             Ok(()) => tracing::debug!(%uid, %key_id, %peer, took_us = took(), "{method} done"),
             Err(status) => {

@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-
 /// `-o`, where data is printed.
 #[derive(Args)]
 pub(super) struct Output {

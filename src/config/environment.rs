@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 
-use serde_json::{Map, Value};
-
+use super::yaml::{self, Tree};
 use super::{Config, LogFormat, LogLevel};
 
 const PREFIX: &str = "KEKRING_";
@@ -19,51 +18,64 @@ enum Form {
 
 /// Every key that a variable can set.
 const KEYS: [(&str, &[&str], Form); 15] = [
-    ("NODE_NAME", &["node", "name"], Form::Text),
-    ("NODE_MACHINE_ID_FILE", &["node", "machineIdFile"], Form::Text),
-    ("SOCKET_PATH", &["socket", "path"], Form::Text),
-    ("SOCKET_MODE", &["socket", "mode"], Form::Text),
-    ("SOCKET_GROUP", &["socket", "group"], Form::Text),
-    ("SOCKET_ALLOW_USERS", &["socket", "allowUsers"], Form::Yaml),
-    ("SOCKET_ALLOW_GROUPS", &["socket", "allowGroups"], Form::Yaml),
-    ("RING_ID", &["ring", "id"], Form::Text),
+    ("KEKRING_NODE_NAME", &["node", "name"], Form::Text),
     (
-        "RING_STORE_FILE_DIR",
+        "KEKRING_NODE_MACHINE_ID_FILE",
+        &["node", "machineIdFile"],
+        Form::Text,
+    ),
+    ("KEKRING_SOCKET_PATH", &["socket", "path"], Form::Text),
+    ("KEKRING_SOCKET_MODE", &["socket", "mode"], Form::Text),
+    ("KEKRING_SOCKET_GROUP", &["socket", "group"], Form::Text),
+    (
+        "KEKRING_SOCKET_ALLOW_USERS",
+        &["socket", "allowUsers"],
+        Form::Yaml,
+    ),
+    (
+        "KEKRING_SOCKET_ALLOW_GROUPS",
+        &["socket", "allowGroups"],
+        Form::Yaml,
+    ),
+    ("KEKRING_RING_ID", &["ring", "id"], Form::Text),
+    (
+        "KEKRING_RING_STORE_FILE_DIR",
         &["ring", "store", "file", "dir"],
         Form::Text,
     ),
-    ("RING_MIRROR", &["ring", "mirror"], Form::Text),
-    ("RING_ROOTS", &["ring", "roots"], Form::Yaml),
-    ("ROTATION_PERIOD", &["rotation", "period"], Form::Text),
-    ("TELEMETRY_LISTEN", &["telemetry", "listen"], Form::Text),
+    ("KEKRING_RING_MIRROR", &["ring", "mirror"], Form::Text),
+    ("KEKRING_RING_ROOTS", &["ring", "roots"], Form::Yaml),
+    ("KEKRING_ROTATION_PERIOD", &["rotation", "period"], Form::Text),
+    ("KEKRING_TELEMETRY_LISTEN", &["telemetry", "listen"], Form::Text),
     (
-        "TELEMETRY_LOG_FORMAT",
+        "KEKRING_TELEMETRY_LOG_FORMAT",
         &["telemetry", "log", "format"],
         Form::Text,
     ),
-    ("TELEMETRY_LOG_LEVEL", &["telemetry", "log", "level"], Form::Text),
+    (
+        "KEKRING_TELEMETRY_LOG_LEVEL",
+        &["telemetry", "log", "level"],
+        Form::Text,
+    ),
 ];
 
-/// Puts the variables over the file's text. `plain` is what the file says alone.
+/// Puts the variables over the file.
 pub(super) fn overlay(
-    plain: Config,
-    text: &str,
+    tree: &mut Tree,
     variables: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Config, String> {
-    let ours = ours(variables)?;
-    if ours.is_empty() {
-        return Ok(plain);
-    }
-    let mut tree: Value = super::yaml::parse(text).map_err(|why| why.to_string())?;
-    let mut names = Vec::new();
-    for (name, text) in ours {
+) -> Result<(), String> {
+    for (name, text) in ours(variables)? {
         // Kubernetes sets KEKRING_PORT and the like for a Service of our name: what is no key is no error.
-        if let Some((_, path, form)) = KEYS.iter().find(|(key, _, _)| *key == name) {
-            set(&mut tree, path, value(&name, &text, *form)?);
-            names.push(format!("{PREFIX}{name}"));
-        }
+        let Some((key, path, form)) = KEYS.iter().find(|(key, _, _)| *key == name) else {
+            continue;
+        };
+        let value = match form {
+            Form::Text => Tree::text(text),
+            Form::Yaml => yaml::load(&text).map_err(|why| format!("{key}: {why}"))?,
+        };
+        tree.set(path, value, key);
     }
-    serde_json::from_value(tree).map_err(|why| format!("with {}: {why}", names.join(", ")))
+    Ok(())
 }
 
 /// `--dev` keeps everything in its directory; the period, the telemetry listener and the log may be set.
@@ -72,15 +84,15 @@ pub(super) fn overlay_development(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(), String> {
     for (name, text) in ours(variables)? {
-        let wrong = || format!("{PREFIX}{name} is {text:?}");
+        let wrong = || format!("{name} is {text:?}");
         match name.as_str() {
-            "NODE_NAME" => config.node.name = text,
-            "ROTATION_PERIOD" => config.rotation.period = super::values::parse(&text)?,
-            "TELEMETRY_LISTEN" => config.telemetry.listen = text,
-            "TELEMETRY_LOG_FORMAT" => {
+            "KEKRING_NODE_NAME" => config.node.name = text,
+            "KEKRING_ROTATION_PERIOD" => config.rotation.period = super::values::parse(&text)?,
+            "KEKRING_TELEMETRY_LISTEN" => config.telemetry.listen = text,
+            "KEKRING_TELEMETRY_LOG_FORMAT" => {
                 config.telemetry.log.format = word::<LogFormat>(&text).ok_or_else(wrong)?;
             }
-            "TELEMETRY_LOG_LEVEL" => {
+            "KEKRING_TELEMETRY_LOG_LEVEL" => {
                 config.telemetry.log.level = word::<LogLevel>(&text).ok_or_else(wrong)?;
             }
             _ => {}
@@ -90,41 +102,20 @@ pub(super) fn overlay_development(
 }
 
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_value(Value::String(text.to_owned())).ok()
+    Tree::text(text.to_owned()).read().ok()
 }
 
 fn ours(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, String> {
     let mut ours = Vec::new();
     for (name, text) in variables {
-        let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
             continue;
         };
         let text = text
             .into_string()
-            .map_err(|_| format!("{PREFIX}{name} is not valid UTF-8"))?;
+            .map_err(|_| format!("{name} is not valid UTF-8"))?;
         ours.push((name.to_owned(), text));
     }
     ours.sort();
     Ok(ours)
-}
-
-fn value(name: &str, text: &str, form: Form) -> Result<Value, String> {
-    match form {
-        Form::Text => Ok(Value::String(text.to_owned())),
-        Form::Yaml => super::yaml::parse(text).map_err(|why| format!("{PREFIX}{name}: {why}")),
-    }
-}
-
-/// Sets the value at `path`, making the objects on the way.
-fn set(tree: &mut Value, path: &[&str], value: Value) {
-    let Some((step, rest)) = path.split_first() else {
-        *tree = value;
-        return;
-    };
-    let mut map = match tree.take() {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    };
-    set(map.entry((*step).to_owned()).or_insert(Value::Null), rest, value);
-    *tree = Value::Object(map);
 }

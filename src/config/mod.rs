@@ -279,9 +279,9 @@ impl Config {
         text: &str,
         variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
     ) -> Result<Self, String> {
-        // Once as it stands, for errors that name line and column; again only where a variable changes something.
-        let plain: Self = yaml::parse(text).map_err(|why| why.to_string())?;
-        let config = environment::overlay(plain, text, variables)?;
+        let mut tree = yaml::load(text).map_err(|why| why.to_string())?;
+        environment::overlay(&mut tree, variables)?;
+        let config: Self = tree.read().map_err(|why| why.to_string())?;
         config.check()?;
         Ok(config)
     }

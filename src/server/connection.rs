@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tower::ServiceExt;
 
-use super::measured::{GRPC_STATUS, measured};
+use super::measured::Measured;
 use super::peer::{Peer, Throttle};
 use super::resets::Watched;
 use super::stream::{Stream, Turn};
@@ -34,10 +32,16 @@ pub const MAX_STREAMS: u32 = 1024;
 /// Largest header list of a request, in bytes; kube-apiserver's is under 400.
 pub const MAX_HEADERS: u32 = 8 * 1024;
 
+/// Lines a second about Encrypts that succeeded. kube-apiserver encrypts a few times an hour; a flood is counted, with the
+/// next line.
+const ENCRYPT_LINES: u64 = 10;
+
 /// An admitted connection.
 pub struct Connection {
     /// Who.
     pub peer: Peer,
+    /// Of the lines about Encrypts that succeeded.
+    pub encrypts: Throttle,
     reported: Mutex<Option<Reported>>,
     served: AtomicBool,
 }
@@ -58,6 +62,7 @@ impl Connection {
     pub fn new(peer: Peer) -> Self {
         Self {
             peer,
+            encrypts: Throttle::most(ENCRYPT_LINES, Duration::from_secs(1)),
             reported: Mutex::new(None),
             served: AtomicBool::new(false),
         }
@@ -66,6 +71,11 @@ impl Connection {
     /// Whether a request has reached the service.
     pub fn is_served(&self) -> bool {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// A request has reached the service.
+    pub fn reached(&self) {
+        self.served.store(true, Ordering::Relaxed);
     }
 
     /// Remembers what Status says.
@@ -158,22 +168,18 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watc
         }
     };
     let connection = Arc::new(Connection::new(peer));
-    let service = ServiceExt::<http::Request<hyper::body::Incoming>>::map_response(
-        Service::server(
+    let service = Measured {
+        service: Service::server(
             shared.live,
             shared.refresh,
             Arc::clone(&connection),
             Arc::clone(&shared.metrics),
         ),
-        size_errors_are_exhaustion,
-    );
-    let reached = Arc::clone(&connection);
-    let service = measured(service, shared.metrics).map_request(move |request| {
-        reached.served.store(true, Ordering::Relaxed);
-        request
-    });
+        connection: Arc::clone(&connection),
+        metrics: shared.metrics,
+    };
     let stream = Watched::new(stream, Arc::clone(&connection), shared.malformed);
-    let serving = http2_server().serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let serving = http2_server().serve_connection(TokioIo::new(stream), service);
     let number = shared.connections.add(&connection);
     if let Err(why) = turn.of(watcher.watch(serving)).await {
         tracing::debug!(%peer, %why, "connection ended");
@@ -188,12 +194,12 @@ pub async fn turn_away(stream: UnixStream, peer: Peer, malformed: Arc<Throttle>)
     let Ok(stream) = greeted(stream, &turn).await else {
         return;
     };
-    let answer = tower::service_fn(|_: http::Request<hyper::body::Incoming>| async {
+    let answer = hyper::service::service_fn(|_: http::Request<hyper::body::Incoming>| async {
         let status = tonic::Status::resource_exhausted("too many connections are open");
         Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>())
     });
     let stream = Watched::new(stream, Arc::new(Connection::new(peer)), malformed);
-    let serving = http2_server().serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer));
+    let serving = http2_server().serve_connection(TokioIo::new(stream), answer);
     let _ = tokio::time::timeout(HANDSHAKE_DEADLINE, turn.of(serving)).await;
 }
 
@@ -237,21 +243,6 @@ async fn greeted(mut stream: UnixStream, turn: &Turn) -> Result<Stream, &'static
             Stream::new(PREFACE, stream, turn.clone()).map_err(|_| "not registered with the event loop")
         }
     }
-}
-
-/// tonic answers OUT_OF_RANGE to a message over its limit; gRPC's word for that is RESOURCE_EXHAUSTED, and the service
-/// itself never answers OUT_OF_RANGE.
-fn size_errors_are_exhaustion<B>(mut response: http::Response<B>) -> http::Response<B> {
-    if response
-        .headers()
-        .get(GRPC_STATUS)
-        .is_some_and(|code| code == "11")
-    {
-        response
-            .headers_mut()
-            .insert(GRPC_STATUS, http::HeaderValue::from_static("8"));
-    }
-    response
 }
 
 #[cfg(test)]

@@ -1,39 +1,79 @@
 //! Counts and times every request around the generated service, so that what tonic answers by itself counts too.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
+use tonic::body::Body;
+use tonic::codegen::BoxFuture;
 use tower::Service;
 
+use super::connection::Connection;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{CANCELED, Method};
 
 /// tonic puts a refusal into the head of the answer; where the head has no code, the answer is a good one.
-pub(super) const GRPC_STATUS: &str = "grpc-status";
+const GRPC_STATUS: &str = "grpc-status";
 const UNKNOWN: usize = 2;
 
-/// The service, measured.
-pub(super) fn measured<S, B>(
-    service: S,
-    metrics: Arc<Metrics>,
-) -> impl Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone
+/// The service of one connection, measured.
+pub(super) struct Measured<S> {
+    pub(super) service: S,
+    pub(super) connection: Arc<Connection>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Measured<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = Answer> + Clone,
 {
-    tower::service_fn(move |request: Request<Incoming>| {
-        let call = Call::begin(&metrics, method(request.uri().path()));
-        let answering = service.clone().call(request);
-        async move {
-            let answer = answering.await;
-            if let Ok(answer) = &answer {
-                call.end(code(answer));
-            }
-            answer
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        self.connection.reached();
+        let call = Call::begin(&self.metrics, method(request.uri().path()));
+        Answering {
+            answer: self.service.clone().call(request),
+            call: Some(call),
         }
-    })
+    }
+}
+
+type Answer = BoxFuture<Response<Body>, Infallible>;
+
+/// An answer on its way.
+pub(super) struct Answering {
+    answer: Answer,
+    call: Option<Call>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut answer = ready!(self.answer.as_mut().poll(context))?;
+        size_errors_are_exhaustion(&mut answer);
+        if let Some(call) = self.call.take() {
+            call.end(code(&answer));
+        }
+        Poll::Ready(Ok(answer))
+    }
+}
+
+/// tonic answers OUT_OF_RANGE to a message over its limit; gRPC's word for that is RESOURCE_EXHAUSTED, and the service
+/// itself never answers OUT_OF_RANGE.
+fn size_errors_are_exhaustion(answer: &mut Response<Body>) {
+    if let Some(code) = answer.headers_mut().get_mut(GRPC_STATUS)
+        && code == "11"
+    {
+        *code = HeaderValue::from_static("8");
+    }
 }
 
 fn method(path: &str) -> Method {
@@ -45,7 +85,7 @@ fn method(path: &str) -> Method {
     }
 }
 
-fn code<B>(answer: &Response<B>) -> usize {
+fn code(answer: &Response<Body>) -> usize {
     match answer.headers().get(GRPC_STATUS) {
         None => 0,
         Some(code) => code

@@ -65,33 +65,54 @@ impl Admission {
     }
 }
 
-/// Lets one event through in a while and counts the rest, so that refusals cannot flood the log.
+/// Lets a few events through in a while and counts the rest, so that nothing can flood the log.
 pub struct Throttle {
+    most: u64,
     every: Duration,
-    state: Mutex<(Option<Instant>, u64)>,
+    state: Mutex<Window>,
+}
+
+#[derive(Default)]
+struct Window {
+    began: Option<Instant>,
+    told: u64,
+    untold: u64,
 }
 
 impl Throttle {
     /// One event every so often.
     pub fn new(every: Duration) -> Self {
+        Self::most(1, every)
+    }
+
+    /// At most so many events every so often.
+    pub fn most(most: u64, every: Duration) -> Self {
         Self {
+            most,
             every,
-            state: Mutex::new((None, 0)),
+            state: Mutex::default(),
         }
     }
 
     /// `Some(n)` when this event is to be told, with `n` that were not told before it.
     pub fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = self
+        let mut window = self
             .state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if state.0.is_some_and(|last| now.duration_since(last) < self.every) {
-            state.1 += 1;
+        if window
+            .began
+            .is_none_or(|began| now.duration_since(began) >= self.every)
+        {
+            window.began = Some(now);
+            window.told = 0;
+        }
+        if window.told == self.most {
+            window.untold += 1;
             return None;
         }
-        state.0 = Some(now);
-        Some(std::mem::take(&mut state.1))
+        window.told += 1;
+        Some(std::mem::take(&mut window.untold))
     }
 }
 
@@ -131,5 +152,15 @@ mod tests {
         assert_eq!(throttle.admit(start + Duration::from_secs(1)), None);
         assert_eq!(throttle.admit(start + Duration::from_secs(2)), None);
         assert_eq!(throttle.admit(start + Duration::from_secs(11)), Some(2));
+    }
+    #[test]
+    fn a_throttle_of_several_tells_that_many_in_each_while() {
+        let throttle = Throttle::most(2, Duration::from_secs(10));
+        let start = Instant::now();
+        let told = |second| throttle.admit(start + Duration::from_secs(second));
+
+        assert_eq!([0, 1, 2, 3].map(told), [Some(0), Some(0), None, None]);
+        assert_eq!([10, 19, 19].map(told), [Some(2), Some(0), None]);
+        assert_eq!([40, 41].map(told), [Some(1), Some(0)]);
     }
 }

@@ -379,7 +379,7 @@ pub(crate) fn configuration_keys() -> Vec<(String, String)> {
     let mut keys: Vec<(String, String)> = Vec::new();
     for literal in table.split('"').skip(1).step_by(2) {
         if literal.starts_with(char::is_uppercase) {
-            keys.push((format!("KEKRING_{literal}"), String::new()));
+            keys.push((literal.to_owned(), String::new()));
             continue;
         }
         let (_, key) = keys.last_mut().expect("a variable before its path");

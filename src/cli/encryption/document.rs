@@ -114,9 +114,7 @@ impl Document {
             return Err("it is empty".into());
         }
         let document: Self = yaml::parse(text).map_err(|why| match why.place {
-            Some((line, column)) => format!(
-                "line {line} column {column}: no field or value that an EncryptionConfiguration has there"
-            ),
+            Some(place) => format!("{place}: no field or value that an EncryptionConfiguration has there"),
             None => "it is no EncryptionConfiguration".to_owned(),
         })?;
         let known = [(API_VERSION, KIND), ("v1", "EncryptionConfig")];

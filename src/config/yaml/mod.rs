@@ -10,17 +10,37 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+pub use tree::{Tree, load};
+
 /// Why a text is not what it should be, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct YamlError {
     /// What is wrong. It may show what stands in the text.
     why: String,
-    /// Line and column, from 1.
-    pub place: Option<(usize, usize)>,
+    /// Where, when that is known.
+    pub place: Option<Place>,
+}
+
+/// Where something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Line and column of the text, from 1.
+    At(usize, usize),
+    /// It is not of the text: what set it is called so.
+    Of(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(line, column) => write!(f, "line {line} column {column}"),
+            Self::Of(name) => f.write_str(name),
+        }
+    }
 }
 
 impl YamlError {
-    fn at(place: (usize, usize), why: impl Into<String>) -> Self {
+    fn at(place: Place, why: impl Into<String>) -> Self {
         Self {
             why: why.into(),
             place: Some(place),
@@ -30,8 +50,8 @@ impl YamlError {
 
 impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((line, column)) = self.place {
-            write!(f, "line {line} column {column}: ")?;
+        if let Some(place) = self.place {
+            write!(f, "{place}: ")?;
         }
         f.write_str(&self.why)
     }
@@ -50,7 +70,7 @@ impl serde::de::Error for YamlError {
 
 /// Reads the one document of a text; an empty text is an empty document, YAML's null.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    T::deserialize(tree::load(text)?)
+    load(text)?.read()
 }
 
 /// A string as one line of YAML: plain where no reader of YAML 1.1 or 1.2 takes it for anything else, else in quotes.

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, HashSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
-use super::YamlError;
+use serde::de::DeserializeOwned;
+
+use super::{Place, YamlError};
 
 /// The most nodes of one document, an anchor's and an alias's counted each time: aliases of aliases grow a few lines to
 /// gigabytes. How deep nodes nest the parser limits (255 lists and maps of either style).
 const MAX_NODES: usize = 100_000;
 
-/// A node and where it stands: line and column, from 1.
+/// A node and where it stands.
 #[derive(Clone)]
 pub(super) struct Node {
-    pub(super) place: (usize, usize),
+    pub(super) place: Place,
     pub(super) value: Value,
 }
 
@@ -25,15 +27,40 @@ pub(super) enum Value {
     Map(Vec<(Node, Node)>),
 }
 
+/// A document.
+pub struct Tree(Node);
+
+impl Tree {
+    /// Makes a type of it.
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, YamlError> {
+        T::deserialize(self.0)
+    }
+
+    /// A text by itself.
+    pub fn text(text: String) -> Self {
+        Self(Node {
+            place: Place::At(1, 1),
+            value: Value::Scalar(text, false),
+        })
+    }
+
+    /// Puts `value`, which is called `name` in errors, at `path`, and makes the maps on the way.
+    pub fn set(&mut self, path: &[&str], value: Self, name: &'static str) {
+        let mut value = value.0;
+        value.stands_at(Place::Of(name));
+        self.0.put(path, value);
+    }
+}
+
 /// Reads the one document of a text.
-pub(super) fn load(text: &str) -> Result<Node, YamlError> {
+pub fn load(text: &str) -> Result<Tree, YamlError> {
     let mut loader = Loader {
         parser: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
         nodes: 0,
     };
     let mut document = Node {
-        place: (1, 1),
+        place: Place::At(1, 1),
         value: Value::Scalar(String::new(), true),
     };
     let mut seen = false;
@@ -47,7 +74,7 @@ pub(super) fn load(text: &str) -> Result<Node, YamlError> {
             }
         }
     }
-    Ok(document)
+    Ok(Tree(document))
 }
 
 struct Loader<'a> {
@@ -57,15 +84,13 @@ struct Loader<'a> {
     nodes: usize,
 }
 
-type Place = (usize, usize);
-
 impl<'a> Loader<'a> {
     fn next(&mut self) -> Result<Option<(Event<'a>, Place)>, YamlError> {
         match self.parser.next() {
             None => Ok(None),
             Some(Ok((event, span))) => Ok(Some((event, start(span)))),
             Some(Err(why)) => {
-                let place = (why.marker().line(), why.marker().col() + 1);
+                let place = Place::At(why.marker().line(), why.marker().col() + 1);
                 Err(YamlError::at(place, why.info()))
             }
         }
@@ -154,6 +179,46 @@ impl<'a> Loader<'a> {
 }
 
 impl Node {
+    /// Puts `value` at `path`. What is no map on the way becomes one.
+    fn put(&mut self, path: &[&str], value: Self) {
+        let Some((step, rest)) = path.split_first() else {
+            *self = value;
+            return;
+        };
+        let mut map = match std::mem::replace(&mut self.value, Value::List(Vec::new())) {
+            Value::Map(map) => map,
+            _ => Vec::new(),
+        };
+        let found = map
+            .iter_mut()
+            .find(|(key, _)| matches!(&key.value, Value::Scalar(text, _) if text == step));
+        match found {
+            Some((_, below)) => below.put(rest, value),
+            None => {
+                let plain = |text: &str| Self {
+                    place: value.place,
+                    value: Value::Scalar(text.to_owned(), true),
+                };
+                let (key, mut below) = (plain(step), plain(""));
+                below.put(rest, value);
+                map.push((key, below));
+            }
+        }
+        self.value = Value::Map(map);
+    }
+
+    fn stands_at(&mut self, place: Place) {
+        self.place = place;
+        match &mut self.value {
+            Value::Scalar(..) => {}
+            Value::List(list) => list.iter_mut().for_each(|node| node.stands_at(place)),
+            Value::Map(map) => map.iter_mut().for_each(|(key, value)| {
+                key.stands_at(place);
+                value.stands_at(place);
+            }),
+        }
+    }
+
     fn size(&self) -> usize {
         1 + match &self.value {
             Value::Scalar(..) => 0,
@@ -164,7 +229,7 @@ impl Node {
 }
 
 fn start(span: Span) -> Place {
-    (span.start.line(), span.start.col() + 1)
+    Place::At(span.start.line(), span.start.col() + 1)
 }
 
 fn untagged(holds: bool, place: Place) -> Result<(), YamlError> {

@@ -4,8 +4,8 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::YamlError;
 use super::tree::{Node, Value};
+use super::{Place, YamlError};
 
 impl Node {
     fn wrong<T>(&self, why: &str) -> Result<T, YamlError> {
@@ -19,7 +19,7 @@ impl Node {
 }
 
 /// Gives an error of what stands at `place` that place, unless it has a closer one.
-fn within<T>(place: (usize, usize), result: Result<T, YamlError>) -> Result<T, YamlError> {
+fn within<T>(place: Place, result: Result<T, YamlError>) -> Result<T, YamlError> {
     result.map_err(|why| YamlError {
         place: why.place.or(Some(place)),
         ..why
@@ -225,7 +225,7 @@ impl<'de> EnumAccess<'de> for Choice {
 }
 
 struct Chosen {
-    place: (usize, usize),
+    place: Place,
     value: Option<Node>,
 }
 
