@@ -142,7 +142,7 @@ mod tests {
         let mut verbs = Vec::new();
         leaves(&command, "", &mut verbs);
         let mut taught: Vec<&str> = ALL.iter().map(|it| it.verb).collect();
-        verbs.sort();
+        verbs.sort_unstable();
         taught.sort_unstable();
         assert_eq!(verbs, taught);
 

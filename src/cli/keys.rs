@@ -129,7 +129,7 @@ fn listing(ring: &Ring) -> Listing {
         destroyed: Some(shown_time(tomb.destroyed)),
     });
     let mut keys: Vec<Row> = ring.keys.iter().map(row).chain(destroyed).collect();
-    keys.sort_by_key(|row| row.sequence);
+    keys.sort_unstable_by_key(|row| row.sequence);
     Listing { keys }
 }
 

@@ -116,6 +116,6 @@ fn ours(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(St
             .map_err(|_| format!("{name} is not valid UTF-8"))?;
         ours.push((name.to_owned(), text));
     }
-    ours.sort();
+    ours.sort_unstable();
     Ok(ours)
 }

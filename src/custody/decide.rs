@@ -69,5 +69,5 @@ fn bury(ring: &mut Ring, base: &Opened, now: UnixTime) {
             ring.tombstones.push(Tombstone { id, destroyed });
         }
     }
-    ring.tombstones.sort_by(|a, b| a.id.cmp(&b.id));
+    ring.tombstones.sort_unstable_by(|a, b| a.id.cmp(&b.id));
 }

@@ -82,7 +82,7 @@ impl Custody {
         }
         let opening = self.open_all(&place, candidates, held);
         damage.extend(opening.damage);
-        damage.sort_by_key(|(generation, _)| std::cmp::Reverse(*generation));
+        damage.sort_unstable_by_key(|(generation, _)| std::cmp::Reverse(*generation));
         if opening.versions.is_empty() {
             return Err(opening.locked.unwrap_or_else(|| damage.swap_remove(0).1));
         }
@@ -205,7 +205,7 @@ fn candidates(loaded: &mut Loaded) -> (Vec<Candidate>, Damage) {
         }
     }
     // The header decides, not the name.
-    candidates.sort_by_key(|it| std::cmp::Reverse((it.stored.header.generation, it.stored.hash)));
+    candidates.sort_unstable_by_key(|it| std::cmp::Reverse((it.stored.header.generation, it.stored.hash)));
     (candidates, damage)
 }
 

@@ -92,7 +92,7 @@ pub fn join(
             None => joined.tombstones.push(tomb.clone()),
         }
     }
-    joined.tombstones.sort_by(|a, b| a.id.cmp(&b.id));
+    joined.tombstones.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     joined.keys = union(one, other)?;
     let tombstones = &joined.tombstones;
     joined
@@ -113,7 +113,7 @@ fn union(one: &Ring, other: &Ring) -> Result<Vec<Key>, JoinError> {
             Some(ours) => merge(ours, theirs),
         }
     }
-    keys.sort_by(|a, b| a.id.cmp(&b.id));
+    keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     Ok(keys)
 }
 
@@ -160,7 +160,7 @@ fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> R
     }
     if next.is_none() {
         lifecycle::prepare(ring, fresh, now)?;
-        ring.keys.sort_by(|a, b| a.id.cmp(&b.id));
+        ring.keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     }
     ring.proposal = ring
         .proposal

@@ -22,7 +22,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 pub use gate::{MAX_CONNECTIONS, MAX_TURNED_AWAY};
 
@@ -230,7 +230,8 @@ impl Signals {
 }
 
 fn housekeeping() -> Interval {
-    let mut interval = interval(HOUSEKEEPING);
+    // The first time after the start: that looks at everything itself.
+    let mut interval = interval_at(Instant::now() + HOUSEKEEPING, HOUSEKEEPING);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

@@ -68,7 +68,7 @@ impl FileStore {
                 }
             }
         }
-        traces.sort();
+        traces.sort_unstable();
         Ok(traces)
     }
 
@@ -106,7 +106,7 @@ impl RingStore for FileStore {
         // The store's own copy comes before the mirror's: the sort is stable.
         loaded
             .copies
-            .sort_by(|a, b| parse_name(&b.name).cmp(&parse_name(&a.name)));
+            .sort_unstable_by(|a, b| parse_name(&b.name).cmp(&parse_name(&a.name)));
         Ok(loaded)
     }
 

@@ -44,7 +44,7 @@ pub(super) fn names(dir: &Path) -> Result<Stamp, StoreError> {
             names.push(name.to_owned());
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(Stamp(names))
 }
 

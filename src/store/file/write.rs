@@ -196,7 +196,7 @@ pub(super) fn remove_unfinished(dir: &Path) {
 /// A place that was brought up to date keeps as many as the store does.
 pub(super) fn prune_place(dir: &Path) -> Result<(), StoreError> {
     let mut kept = names(dir)?.0;
-    kept.sort_by_key(|name| std::cmp::Reverse(parse_name(name).map(|(number, _)| number)));
+    kept.sort_unstable_by_key(|name| std::cmp::Reverse(parse_name(name).map(|(number, _)| number)));
     for old in kept.iter().skip(KEPT) {
         let _ = fs::remove_file(dir.join(old));
     }
