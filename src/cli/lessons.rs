@@ -78,6 +78,10 @@ pub(super) const ALL: &[Lesson] = &[
                 "any plugin",
                 "kekring probe --socket /run/kekring/kms.sock --timeout 1s",
             ),
+            (
+                "for a liveness probe: not frozen, healthy or not",
+                "kekring probe --alive",
+            ),
         ],
         codes: &[(1, "not there, not healthy, or not in time")],
         next: "",

@@ -1,5 +1,6 @@
 //! `kekring probe`: a KMS v2 client, for exec probes and scripts. Works on any KMS v2 plugin.
 
+use std::error::Error;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -37,6 +38,10 @@ pub(super) struct Probe {
     /// Also encrypt 32 random bytes, as kube-apiserver does, and decrypt them again
     #[arg(long)]
     round_trip: bool,
+    /// Only whether it answers at all: a Status that says what is wrong counts too. For liveness probes, since a restart mends
+    /// no ring and no root
+    #[arg(long, conflicts_with = "round_trip")]
+    alive: bool,
     /// For each call; kube-apiserver's own default
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "3s")]
     timeout: Duration,
@@ -52,6 +57,15 @@ struct Answer {
     healthz: String,
     key_id: String,
     round_trip: Option<&'static str>,
+    milliseconds: u64,
+}
+
+/// What `--alive` prints.
+#[derive(Serialize)]
+struct Alive {
+    alive: bool,
+    /// Why Status fails; empty where it does not.
+    trouble: String,
     milliseconds: u64,
 }
 
@@ -103,6 +117,14 @@ impl Probe {
             .enable_all()
             .build()
             .map_err(|why| failed(why.to_string().into()))?;
+        if self.alive {
+            let alive = runtime.block_on(self.listens(&socket)).map_err(failed)?;
+            self.output.print(&alive, |it| match it.trouble.as_str() {
+                "" => format!("alive, in {} ms", it.milliseconds),
+                trouble => format!("alive, and not healthy: {trouble}"),
+            });
+            return Ok(());
+        }
         let answer = runtime.block_on(self.ask(&socket)).map_err(failed)?;
         self.output.print(&answer, |it| {
             let trip = it
@@ -119,10 +141,7 @@ impl Probe {
 
     async fn ask(&self, socket: &Path) -> Result<Answer, Unanswered> {
         let started = Instant::now();
-        let mut client = KeyManagementServiceClient::with_origin(
-            connect(socket.to_owned()).await?,
-            Uri::from_static(AUTHORITY),
-        );
+        let mut client = client(socket).await?;
         let status = self
             .call("Status", client.status(Request::new(kms::StatusRequest {})))
             .await?;
@@ -143,7 +162,25 @@ impl Probe {
             healthz: status.healthz,
             key_id: status.key_id,
             round_trip: self.round_trip.then_some("ok"),
-            milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            milliseconds: milliseconds(started),
+        })
+    }
+
+    /// An error that the plugin sent is an answer; one that came about on the way is none.
+    async fn listens(&self, socket: &Path) -> Result<Alive, Unanswered> {
+        let started = Instant::now();
+        let mut client = client(socket).await?;
+        let status = client.status(Request::new(kms::StatusRequest {}));
+        let trouble = match tokio::time::timeout(self.timeout, status).await {
+            Err(_) => return Err(unanswered("Status", self.timeout).into()),
+            Ok(Err(status)) if status.source().is_some() => return Err(failed("Status", &status).into()),
+            Ok(Err(status)) => failed("Status", &status),
+            Ok(Ok(_)) => String::new(),
+        };
+        Ok(Alive {
+            alive: true,
+            trouble,
+            milliseconds: milliseconds(started),
         })
     }
 
@@ -188,15 +225,31 @@ impl Probe {
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
     ) -> Result<T, String> {
         match tokio::time::timeout(self.timeout, call).await {
-            Err(_) => Err(format!("{method} did not answer in {:?}", self.timeout)),
-            Ok(Err(status)) => Err(format!(
-                "{method} failed: {:?}: {}",
-                status.code(),
-                status.message()
-            )),
+            Err(_) => Err(unanswered(method, self.timeout)),
+            Ok(Err(status)) => Err(failed(method, &status)),
             Ok(Ok(response)) => Ok(response.into_inner()),
         }
     }
+}
+
+fn unanswered(method: &str, timeout: Duration) -> String {
+    format!("{method} did not answer in {timeout:?}")
+}
+
+fn failed(method: &str, status: &Status) -> String {
+    format!("{method} failed: {:?}: {}", status.code(), status.message())
+}
+
+fn milliseconds(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn client(socket: &Path) -> Result<KeyManagementServiceClient<Connection>, Unanswered> {
+    let connection = connect(socket.to_owned()).await?;
+    Ok(KeyManagementServiceClient::with_origin(
+        connection,
+        Uri::from_static(AUTHORITY),
+    ))
 }
 
 /// One HTTP/2 connection, without tonic's transport: that reconnects, balances and queues, in 80 kB of code.

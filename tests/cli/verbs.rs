@@ -1,7 +1,11 @@
-//! Verbs that are not run to their end.
+//! Verbs whose other end goes away.
 
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
+use crate::assert_error;
 use crate::support::Plugin;
 
 #[test]
@@ -16,4 +20,21 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
 
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_server_that_hangs_up_without_an_answer_is_not_alive() {
+    let plugin = Plugin::unmade("{}");
+    fs::create_dir(plugin.dir.join("run")).unwrap();
+    let listener = UnixListener::bind(&plugin.socket).unwrap();
+    let peer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Once HTTP/2 has begun, only the answer can fail.
+        stream.read_exact(&mut [0; 24]).unwrap();
+    });
+
+    let output = plugin.verb(&["probe", "--alive"]);
+
+    peer.join().unwrap();
+    assert_error(&output, 1, "cannot probe the plugin");
 }
