@@ -24,6 +24,8 @@ pub struct Program {
     requirements: &'static str,
     /// Of the build.
     tags: &'static str,
+    /// What the linker sets, as `-X package.variable=value`.
+    linked: &'static str,
     built: OnceLock<Result<PathBuf, Missing>>,
 }
 
@@ -60,8 +62,16 @@ impl Program {
             dir,
             requirements,
             tags,
+            linked: "",
             built: OnceLock::new(),
         }
+    }
+
+    /// The same with variables that the linker sets.
+    #[allow(dead_code)] // one suite needs it
+    pub const fn linked(mut self, variables: &'static str) -> Self {
+        self.linked = variables;
+        self
     }
 
     /// Where it is; built by the first trial that asks, while the others wait.
@@ -101,7 +111,10 @@ impl Program {
         let started = Instant::now();
         let built = self
             .go()
-            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"])
+            // Static, and independent of a C compiler: then the suites also share what Go has compiled for one of them.
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-trimpath", "-buildvcs=false"])
+            .arg(format!("-ldflags=-s -w {}", self.linked))
             .arg(format!("-modfile={}", self.requirements))
             .arg(format!("-tags={}", self.tags))
             .arg("-o")
@@ -149,7 +162,8 @@ impl Program {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(self.dir)
     }
 
-    fn sources_hash(&self) -> String {
+    /// Stands for everything that the program is built from, except Go.
+    pub fn sources_hash(&self) -> String {
         let mut files = vec![
             self.sources().join(self.requirements),
             self.sources().join(self.requirements).with_extension("sum"),
@@ -166,6 +180,7 @@ impl Program {
             hash.update(fs::read(file).unwrap());
         }
         hash.update(self.tags);
+        hash.update(self.linked);
         HEXLOWER.encode(&hash.finalize()[..8])
     }
 }
@@ -179,7 +194,8 @@ fn cached(cache: &Path, stem: &str) -> Option<PathBuf> {
     })
 }
 
-fn cache_dir() -> PathBuf {
+/// Where what is built once is kept.
+pub fn cache_dir() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let user = variable("XDG_CACHE_HOME")
         .map(PathBuf::from)
