@@ -17,8 +17,12 @@ use shell::Shell;
 use support::{configuration_keys, in_repository, kekring, shown};
 
 /// Commands that do not run here, by how they begin, and why.
-const NOT_RUN: [(&str, &str); 6] = [
+const NOT_RUN: [(&str, &str); 7] = [
     ("cargo test", "this suite is a part of it"),
+    (
+        "deploy/kind/first-look.sh",
+        "needs Docker; tests/kind makes its cluster by it",
+    ),
     ("cargo install", "builds everything once more, optimised"),
     ("kubectl", "needs a cluster; tests/apiserver has a kube-apiserver"),
     (
