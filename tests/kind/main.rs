@@ -1,0 +1,146 @@
+//! A kind cluster with kekring as a static Pod: a real kubelet and containerd, with etcd and kube-apiserver as static
+//! Pods too. One cluster for all scenarios, made by the script that a user types for a first look.
+//!
+//! Needs Docker, and uses the engine that is running; where none is, it starts one of its own, which needs root and leaves
+//! nothing behind. The node's image is kind's own where a registry can be reached, and otherwise one that is built here
+//! from Debian's packages and Go's modules. What is missing is named and the trials are ignored, except with
+//! `TESTS_REQUIRED=all`: then they fail.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod changes;
+#[path = "../apiserver/client.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod client;
+mod cluster;
+mod creation;
+mod engine;
+mod etcd;
+mod first;
+#[path = "../apiserver/form.rs"]
+#[allow(dead_code)]
+mod form;
+#[path = "../support/golang.rs"]
+#[allow(dead_code)]
+mod golang;
+#[path = "../apiserver/load.rs"]
+#[allow(dead_code)]
+mod load;
+mod missing;
+mod node_image;
+mod order;
+mod outage;
+mod place;
+mod plugin;
+#[path = "../apiserver/ready.rs"]
+#[allow(dead_code)]
+mod ready;
+mod run;
+#[path = "../apiserver/wait.rs"]
+mod wait;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use cluster::Cluster;
+use missing::Missing;
+
+/// One trial for each scenario, called by the scenario's own name.
+macro_rules! trials {
+    ($suite:expr, $($module:ident::$scenario:ident,)*) => {
+        vec![$({
+            let suite = Arc::clone($suite);
+            let name = stringify!($scenario);
+            Trial::ignorable_test(name, move || suite.run(name, $module::$scenario))
+        }),*]
+    };
+}
+
+#[derive(Default)]
+struct Suite {
+    cluster: OnceLock<Result<Cluster, Missing>>,
+    times: Mutex<Vec<(&'static str, Duration)>>,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They share the cluster, and what they do to it.
+    arguments.test_threads = Some(1);
+    let (started, suite) = (Instant::now(), Arc::new(Suite::default()));
+    let trials = trials![
+        &suite,
+        first::a_first_look_shows_a_secret_that_is_ciphertext_in_etcd_and_reads_back,
+        first::kubeadm_s_own_secrets_were_encrypted_from_the_first_write,
+        first::every_command_of_the_page_runs,
+        changes::a_rotation_in_the_pod_gives_new_secrets_the_new_key_and_old_ones_stay_readable,
+        changes::a_new_encryption_configuration_is_taken_without_a_restart,
+        changes::an_upgrade_of_the_image_fails_no_read_and_no_write,
+        outage::a_killed_plugin_is_back_at_once_and_nobody_notices,
+        outage::a_manifest_that_is_taken_away_and_put_back_costs_readiness_and_no_read,
+        outage::a_frozen_plugin_is_restarted_by_kubelet_and_no_request_fails_until_then,
+        order::kekring_before_etcd_and_kube_apiserver,
+        order::kekring_after_etcd_and_kube_apiserver,
+        order::kube_apiserver_before_kekring_and_etcd,
+        order::a_reboot_of_the_node_keeps_the_ring_and_every_secret,
+        first::one_command_deletes_everything_that_the_first_look_made,
+    ];
+
+    let conclusion = libtest_mimic::run(&arguments, trials);
+
+    let list = arguments.list;
+    let times = Arc::into_inner(suite).expect("no trial runs any more").end();
+    if !list {
+        for (name, time) in times {
+            println!("{:6.1} s  {name}", time.as_secs_f32());
+        }
+        println!("{:6.1} s  suite kind", started.elapsed().as_secs_f32());
+    }
+    conclusion.exit_code()
+}
+
+impl Suite {
+    /// The first trial that runs makes the cluster. A panic is caught by the harness.
+    fn run(&self, name: &'static str, scenario: fn(&Cluster)) -> Result<Completion, Failed> {
+        let cluster = self.cluster.get_or_init(|| {
+            let started = Instant::now();
+            let cluster = Cluster::create();
+            self.note("the engine, the image and the cluster", started);
+            cluster
+        });
+        let cluster = match cluster {
+            Ok(cluster) => cluster,
+            Err(missing) => return missing.outcome(),
+        };
+        let started = Instant::now();
+        cluster.heal();
+        scenario(cluster);
+        self.note(name, started);
+        Ok(Completion::Completed)
+    }
+
+    fn note(&self, name: &'static str, started: Instant) {
+        let took = started.elapsed();
+        print!("{:.0} s ... ", took.as_secs_f32());
+        self.times.lock().unwrap().push((name, took));
+    }
+
+    /// Ends the cluster, if a trial has not, and then the engine.
+    fn end(self) -> Vec<(&'static str, Duration)> {
+        let started = Instant::now();
+        drop(self.cluster);
+        let mut times = self.times.into_inner().unwrap();
+        times.push(("the end", started.elapsed()));
+        times
+    }
+}

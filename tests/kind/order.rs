@@ -1,0 +1,106 @@
+//! The node's own processes start in any order, and after a reboot.
+
+use std::time::Instant;
+
+use crate::cluster::{Cluster, MINUTES, NODE, PODS};
+use crate::run::run;
+use crate::wait::wait_for;
+
+pub fn kekring_before_etcd_and_kube_apiserver(cluster: &Cluster) {
+    a_start(cluster, "first", ["kekring", "etcd", "kube-apiserver"]);
+}
+
+pub fn kube_apiserver_before_kekring_and_etcd(cluster: &Cluster) {
+    a_start(cluster, "middle", ["kube-apiserver", "kekring", "etcd"]);
+}
+
+pub fn kekring_after_etcd_and_kube_apiserver(cluster: &Cluster) {
+    let api = cluster.api();
+    api.create_secret("order-last", "kept").unwrap();
+    stop_everything(cluster);
+
+    let started = Instant::now();
+    cluster.put_back("etcd");
+    cluster.put_back("kube-apiserver");
+    wait_for("kube-apiserver to live", MINUTES, || {
+        api.health("/livez").ok().filter(|answer| answer.status == 200)
+    });
+    let live = started.elapsed();
+    // It answers, and says what it misses; with empty caches it cannot read a Secret.
+    let unready = api.health("/readyz").unwrap();
+    let read = [
+        "kubectl",
+        "get",
+        "secret",
+        "order-last",
+        "--namespace=suite",
+        "--request-timeout=5s",
+    ];
+    let unread = cluster.tried_in_node(&read);
+    cluster.put_back("kekring");
+    let back = Instant::now();
+    cluster.wait_until_ready();
+
+    println!(
+        "\nkube-apiserver lived after {:.0} s, and was ready {:.0} s after kekring was put back",
+        live.as_secs_f32(),
+        back.elapsed().as_secs_f32()
+    );
+    assert!(unready.body.contains("[-]kms-providers failed"), "{unready:?}");
+    assert!(!unread.status.success(), "{unread:?}");
+    reads_and_writes(cluster, "order-last");
+}
+
+pub fn a_reboot_of_the_node_keeps_the_ring_and_every_secret(cluster: &Cluster) {
+    let (api, key) = (cluster.api(), cluster.active_key());
+    api.create_secret("reboot", "kept").unwrap();
+    let ring = cluster.status()["ring"].clone();
+
+    let started = Instant::now();
+    run(&mut cluster.docker(&["restart", NODE])).unwrap();
+    cluster.wait_until_ready();
+
+    println!(
+        "\nready {:.0} s after the command",
+        started.elapsed().as_secs_f32()
+    );
+    reads_and_writes(cluster, "reboot");
+    assert_eq!(cluster.active_key(), key);
+    assert_eq!(cluster.status()["ring"], ring);
+    cluster.kekring(&["rotate"]);
+    assert_ne!(cluster.active_key(), key);
+}
+
+/// Everything ends, and starts in this order.
+fn a_start(cluster: &Cluster, name: &str, order: [&str; 3]) {
+    let name = format!("order-{name}");
+    cluster.api().create_secret(&name, "kept").unwrap();
+    stop_everything(cluster);
+
+    for pod in order {
+        cluster.put_back(pod);
+        wait_for(pod, MINUTES, || cluster.runs(pod).then_some(()));
+    }
+    cluster.wait_until_ready();
+
+    reads_and_writes(cluster, &name);
+}
+
+fn stop_everything(cluster: &Cluster) {
+    for pod in PODS {
+        cluster.take_away(pod);
+    }
+    for pod in PODS {
+        let what = format!("{pod} to end");
+        wait_for(&what, MINUTES, || (!cluster.runs(pod)).then_some(()));
+    }
+}
+
+/// kube-apiserver has started anew: nothing is cached.
+fn reads_and_writes(cluster: &Cluster, name: &str) {
+    let api = cluster.api();
+    assert_eq!(api.password(name).unwrap(), "kept");
+    let after = format!("{name}-after");
+    api.create_secret(&after, "new").unwrap();
+    assert_eq!(api.password(&after).unwrap(), "new");
+}
