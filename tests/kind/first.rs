@@ -19,6 +19,7 @@ pub fn a_first_look_shows_a_secret_that_is_ciphertext_in_etcd_and_reads_back(clu
         cluster.took.as_secs_f32(),
         cluster.first_look
     );
+    println!("{}", cluster.kekring(&["status"]));
     assert!(stored.starts_with(b"k8s:enc:kms:v2:kekring:"));
     assert_eq!(Form::of(&stored), Form::ours(&key));
     for plain in [PASSWORD, "aHVudGVyMg", "password"] {

@@ -62,9 +62,6 @@ impl Cluster {
 
     /// The key that encrypts, by its name.
     pub fn active_key(&self) -> String {
-        let keys: Value = serde_json::from_str(&self.kekring(&["keys", "list", "-o", "json"])).unwrap();
-        let keys = keys["keys"].as_array().unwrap();
-        let active = keys.iter().find(|key| key["state"] == "active").unwrap();
-        active["id"].as_str().unwrap().to_owned()
+        self.status()["active"].as_str().unwrap().to_owned()
     }
 }
