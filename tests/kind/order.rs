@@ -64,7 +64,11 @@ pub fn a_reboot_of_the_node_keeps_the_ring_and_every_secret(cluster: &Cluster) {
     );
     reads_and_writes(cluster, "reboot");
     assert_eq!(cluster.active_key(), key);
-    assert_eq!(cluster.status()["ring"], ring);
+    let status = cluster.status();
+    assert_eq!(status["ring"], ring);
+    // It is bound to a machine, and still on it.
+    let warnings = status["warnings"].to_string();
+    assert!(!warnings.contains("machine"), "{warnings}");
     cluster.kekring(&["rotate"]);
     assert_ne!(cluster.active_key(), key);
 }
