@@ -1,9 +1,18 @@
 //! What lies in `deploy/` is what our own code accepts, and the sample is the reference: every key, with its default.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
+mod archive;
+mod image;
+mod manifest;
 mod schema;
 #[path = "../support/mod.rs"]
 mod support;
+mod whole;
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +28,7 @@ const FILE: &str = "deploy/config/file.yaml";
 fn every_configuration_in_deploy_passes_config_check() {
     let samples = samples();
 
-    assert!(!samples.is_empty(), "deploy/config is empty");
+    assert!(samples.len() >= 3, "{samples:?}");
     for sample in samples {
         let output = kekring(&["config", "check", "--config"])
             .arg(&sample)
@@ -81,9 +90,15 @@ fn the_sample_shows_the_defaults() {
     assert_eq!(config.telemetry, Telemetry::default());
 }
 
+/// Every file below `deploy/` that says it is one of ours.
 fn samples() -> Vec<PathBuf> {
-    fs::read_dir(in_repository("deploy/config"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect()
+    let (mut samples, mut places) = (Vec::new(), vec![in_repository("deploy")]);
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()));
+        } else if fs::read_to_string(&place).is_ok_and(|text| text.contains("\napiVersion: kekring/")) {
+            samples.push(place);
+        }
+    }
+    samples
 }
