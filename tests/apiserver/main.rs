@@ -27,6 +27,7 @@ mod form;
 mod golang;
 mod lab;
 mod load;
+mod manifest;
 mod metrics;
 mod outage;
 mod pair;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         blocks::two_providers_on_one_socket_keep_their_names_and_a_rotation_moves_both,
         restart::after_three_rotations_an_empty_cache_still_reads_every_secret,
         outage::a_killed_plugin_stops_no_cached_read_and_resumes_with_the_same_key,
+        manifest::kube_apiserver_takes_the_static_pod_and_knows_every_field_of_it,
         outage::a_plugin_that_is_away_makes_kube_apiserver_unready_and_not_dead,
     ];
 
