@@ -1,46 +1,13 @@
 //! README.md as this suite reads it.
 
-use std::fs;
-
-use crate::support::in_repository;
-
-/// What stands between two fences.
-pub(crate) struct Block {
-    pub(crate) language: String,
-    pub(crate) text: String,
-}
+use crate::support::page::{self, Block};
 
 pub(crate) fn text() -> String {
-    fs::read_to_string(in_repository("README.md")).unwrap()
+    page::text("README.md")
 }
 
-/// Every fenced block. It says what it is in: a shell's commands must not hide behind another name.
 pub(crate) fn blocks() -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Block> = None;
-    for line in text().lines() {
-        match (line.strip_prefix("```"), open.take()) {
-            (Some(language), None) => {
-                assert!(
-                    ["sh", "yaml"].contains(&language),
-                    "a block of README.md is in {language:?}, not in sh or yaml"
-                );
-                open = Some(Block {
-                    language: language.to_owned(),
-                    text: String::new(),
-                });
-            }
-            (Some(_), Some(block)) => blocks.push(block),
-            (None, Some(mut block)) => {
-                block.text += line;
-                block.text.push('\n');
-                open = Some(block);
-            }
-            (None, None) => {}
-        }
-    }
-    assert!(open.is_none(), "the last block of README.md has no end");
-    blocks
+    page::blocks("README.md")
 }
 
 /// Every line of every shell block.

@@ -1,9 +1,10 @@
-//! README.md is true: its commands run as they stand there, its tables say what the code says.
+//! README.md and the page of the static Pod are true: their commands run as they stand there, and the tables say what the code says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod document;
 mod metrics;
 mod shell;
+mod static_pod;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -12,12 +12,13 @@ use tempfile::TempDir;
 use crate::support::{KEKRING, PATIENCE, from_nowhere, scratch, shown, wait_until};
 
 /// Directories of the machine that commands name; each is replaced by one of the scratch directory.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 7] = [
     "/etc/kekring",
     "/etc/kubernetes",
     "/mnt/",
     "/root/",
     "/run/kekring",
+    "/usr/local/bin",
     "/var/lib/kekring",
 ];
 
@@ -41,12 +42,13 @@ impl Shell {
             "mnt",
             "root",
             "run",
+            "usr/local/bin",
             "var/lib",
         ] {
             fs::create_dir_all(shell.path(dir)).unwrap();
         }
-        let configuration = shell.moved(configuration);
-        fs::write(shell.path("etc/kekring/config.yaml"), configuration).unwrap();
+        shell.write("/etc/kekring/config.yaml", configuration);
+        shell.write("/etc/kekring/machine-id", &shell.path("").display().to_string());
         let default = shell.path("etc/kekring/config.yaml");
         shell.program(
             "kekring",
@@ -61,6 +63,18 @@ impl Shell {
             "[ \"$1 $2 $3\" = 'run --release --' ] || exit 97\nshift 3\nexec kekring \"$@\"",
         );
         shell
+    }
+
+    /// Puts a text into a file of the machine; the directories that the text names are moved too.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        let path = self.at(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, self.moved(text)).unwrap();
+    }
+
+    /// Where a file of the machine lies.
+    pub(crate) fn at(&self, file: &str) -> PathBuf {
+        self.path(file.trim_start_matches('/'))
     }
 
     /// Runs a command to its end, which must be a good one. `serve` is left running instead, once it answers.
@@ -111,6 +125,11 @@ impl Shell {
             // The defaults that the configuration does not name.
             .env("KEKRING_SOCKET_PATH", self.path("run/kekring/kms.sock"))
             .env("KEKRING_RING_STORE_FILE_DIR", self.path("var/lib/kekring"))
+            // Each shell is a machine of its own.
+            .env(
+                "KEKRING_NODE_MACHINE_ID_FILE",
+                self.path("etc/kekring/machine-id"),
+            )
             // A port is the machine's, and another program may have it.
             .env("KEKRING_TELEMETRY_LISTEN", "");
         command

@@ -1,0 +1,51 @@
+//! Pages of documentation with blocks of commands in them.
+
+use std::fs;
+
+use super::in_repository;
+
+/// What stands between two fences.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    /// The first word behind the fence.
+    pub(crate) language: String,
+    /// The words behind it: where the commands are for.
+    pub(crate) place: Vec<String>,
+    pub(crate) text: String,
+}
+
+pub(crate) fn text(page: &str) -> String {
+    fs::read_to_string(in_repository(page)).unwrap()
+}
+
+/// Every fenced block. It says what it is in: a shell's commands must not hide behind another name.
+pub(crate) fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for line in text(page).lines() {
+        match (line.strip_prefix("```"), open.take()) {
+            (Some(fence), None) => {
+                let mut words = fence.split_whitespace().map(str::to_owned);
+                let language = words.next().unwrap_or_default();
+                assert!(
+                    ["sh", "text", "yaml"].contains(&language.as_str()),
+                    "a block of {page} is in {language:?}, not in sh, text or yaml"
+                );
+                open = Some(Block {
+                    language,
+                    place: words.collect(),
+                    text: String::new(),
+                });
+            }
+            (Some(_), Some(block)) => blocks.push(block),
+            (None, Some(mut block)) => {
+                block.text += line;
+                block.text.push('\n');
+                open = Some(block);
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "the last block of {page} has no end");
+    blocks
+}
