@@ -13,6 +13,7 @@ mod schema;
 #[path = "../support/mod.rs"]
 mod support;
 mod whole;
+mod workflow;
 
 use std::fs;
 use std::path::PathBuf;
