@@ -1,12 +1,13 @@
 //! Pages of documentation with blocks of commands in them.
 
 use std::fs;
-
-use super::in_repository;
+use std::path::Path;
 
 /// What stands between two fences.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
+    /// The heading above it.
+    pub(crate) section: String,
     /// The first word behind the fence.
     pub(crate) language: String,
     /// The words behind it: where the commands are for.
@@ -15,14 +16,15 @@ pub(crate) struct Block {
 }
 
 pub(crate) fn text(page: &str) -> String {
-    fs::read_to_string(in_repository(page)).unwrap()
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
 }
 
 /// Every fenced block. It says what it is in: a shell's commands must not hide behind another name.
 pub(crate) fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut open: Option<Block> = None;
-    for line in text(page).lines() {
+    let (mut open, mut section): (Option<Block>, &str) = (None, "");
+    let text = text(page);
+    for line in text.lines() {
         match (line.strip_prefix("```"), open.take()) {
             (Some(fence), None) => {
                 let mut words = fence.split_whitespace().map(str::to_owned);
@@ -32,6 +34,7 @@ pub(crate) fn blocks(page: &str) -> Vec<Block> {
                     "a block of {page} is in {language:?}, not in sh, text or yaml"
                 );
                 open = Some(Block {
+                    section: section.to_owned(),
                     language,
                     place: words.collect(),
                     text: String::new(),
@@ -43,6 +46,7 @@ pub(crate) fn blocks(page: &str) -> Vec<Block> {
                 block.text.push('\n');
                 open = Some(block);
             }
+            (None, None) if line.starts_with('#') => section = line.trim_start_matches(['#', ' ']),
             (None, None) => {}
         }
     }
