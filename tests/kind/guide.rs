@@ -194,7 +194,7 @@ fn wait_until_away(cluster: &Cluster, program: &str) {
 }
 
 fn wait_until_image(cluster: &Cluster, image: &str) {
-    wait_for(image, MINUTES, || (cluster.pod(IMAGE) == image).then_some(()));
+    wait_for(image, MINUTES, || (cluster.pod(IMAGE)? == image).then_some(()));
     cluster.wait_until_ready();
 }
 

@@ -31,6 +31,7 @@ mod form;
 #[path = "../support/golang.rs"]
 #[allow(dead_code)]
 mod golang;
+mod guide;
 #[path = "../apiserver/load.rs"]
 #[allow(dead_code)]
 mod load;
@@ -38,6 +39,8 @@ mod missing;
 mod node_image;
 mod order;
 mod outage;
+#[path = "../support/page.rs"]
+mod page;
 mod place;
 mod plugin;
 #[path = "../apiserver/ready.rs"]
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         order::kekring_after_etcd_and_kube_apiserver,
         order::kube_apiserver_before_kekring_and_etcd,
         order::a_reboot_of_the_node_keeps_the_ring_and_every_secret,
+        guide::every_command_for_a_static_pod_does_what_the_page_says,
         first::one_command_deletes_everything_that_the_first_look_made,
     ];
 
