@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const SYS_RESOURCE: u64 = 1 << 24;
 
 pub struct Engine {
-    /// Of `DOCKER_HOST`.
+    /// None where one was running already.
     private: Option<Private>,
 }
 
@@ -69,7 +69,7 @@ impl Engine {
         entered.map_err(|why| format!("cannot enter the engine's network: {why}"))
     }
 
-    /// Ours does not.
+    /// Ours cannot: it has no way out of its network.
     pub fn reaches_registries(&self) -> bool {
         self.private.is_none()
     }
