@@ -121,6 +121,9 @@ impl Door {
         })?;
         spec.path = path.to_owned();
         check_directories(path)?;
+        // A second socket of our predecessor's, which lies there where systemd's own was removed: the first `mend` binds
+        // another one. A live one stays, and systemd's is alive.
+        let _ = remove_stale(path);
         socket
             .set_nonblocking(true)
             .and_then(|()| UnixListener::from_std(socket))
@@ -174,7 +177,7 @@ impl Door {
             self.sockets.truncate(1);
             self.sockets.push(socket);
             return Ok(
-                "a second socket was bound beside systemd's; restart the .socket unit to have one again",
+                "a second socket was bound beside systemd's; to have one again, stop the .socket units and the service, and start it",
             );
         }
         self.sockets = vec![socket];

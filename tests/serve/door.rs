@@ -216,6 +216,27 @@ fn an_activated_socket_that_was_removed_gets_a_second_one() {
     });
 }
 
+#[test]
+fn the_successor_of_an_activated_server_replaces_a_second_socket_that_nobody_serves() {
+    let plugin = Plugin::prepared("{}");
+    run_directory(&plugin, 0o700);
+    let listener = UnixListener::bind(&plugin.socket).unwrap();
+    let answers = || plugin.verb(&["probe"]).status.success();
+    let first = plugin.activate(&listener);
+    wait_until("the first server", PATIENCE, answers);
+    fs::remove_file(&plugin.socket).unwrap();
+    wait_until("the second socket", PATIENCE, answers);
+
+    assert!(first.stop().success());
+    let second = plugin.activate(&listener);
+    wait_until("the second server", PATIENCE, answers);
+    // This one cannot even say goodbye.
+    drop(second);
+    let _third = plugin.activate(&listener);
+
+    wait_until("the third server", PATIENCE, answers);
+}
+
 /// Lets every user reach the socket, as far as modes go; says how `probe` ends for a user.
 fn probe_as_any_user(plugin: &Plugin) -> impl Fn(u32) -> Output {
     for (path, mode) in [
