@@ -60,7 +60,14 @@ impl CredentialRoot {
                 None => "it exists in the unit alone; set its encryptedFile for verbs outside".to_owned(),
             }));
         }
-        root_key(&encrypted.display().to_string(), &decrypt(name, encrypted)?)
+        let key = decrypt(name, encrypted).map_err(|why| match (&self.directory, why) {
+            // The service's user can rarely decrypt it: what is wrong is that the unit did not bring it along.
+            (Some(_), RootError::Unavailable(why)) => RootError::Unavailable(format!(
+                "the unit was started without it; put it back and restart the unit ({why})"
+            )),
+            (_, why) => why,
+        })?;
+        root_key(&encrypted.display().to_string(), &key)
     }
 }
 
