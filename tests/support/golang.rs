@@ -194,7 +194,7 @@ fn cached(cache: &Path, stem: &str) -> Option<PathBuf> {
     })
 }
 
-/// Where what is built once is kept.
+/// Where what takes long to make is kept.
 pub fn cache_dir() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let user = variable("XDG_CACHE_HOME")
