@@ -74,7 +74,8 @@ pub fn a_program_that_hangs_or_dies_holds_kubelet_up_no_longer_than_its_start_ma
 
         let first = wait_behind(&machine);
         // kube-apiserver of a kubelet that was restarted: its connection asks for the service again and again.
-        machine.must(&format!("{connect} >/dev/null 2>&1 </dev/null & sleep 1"));
+        machine.must(&format!("{connect} >/dev/null 2>&1 </dev/null &"));
+        machine.wait_for("test $(grep -c /run/kekring/kms.sock /proc/net/unix) -ge 2");
         let again = wait_behind(&machine);
 
         println!("\n{what}: kubelet waited {first:?}, and {again:?} with a client at the socket");

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::document::blocks;
 use crate::guide;
-use crate::machine::Machine;
-use crate::support::{KEKRING, in_repository};
+use crate::machine::{LONG, Machine};
+use crate::support::{KEKRING, in_repository, wait_until};
 
 pub const SERVICE: &str = "kekring.service";
 pub const SOCKET: &str = "/run/kekring/kms.sock";
@@ -49,10 +49,15 @@ pub fn serving() -> Machine {
     machine
 }
 
-/// Encrypts in the machine and opens it again.
+/// Encrypts in the machine and opens it again, and is who it says in `kekring status`.
 #[track_caller]
 pub fn serves(machine: &Machine) {
     machine.must("kekring probe --round-trip");
+    let pid = machine.number(SERVICE, "MainPID");
+    wait_until("the server to give an account of itself", LONG, || {
+        let node = &json(machine, "kekring status")["nodes"][0];
+        node["serving"] == true && node["pid"] == pid
+    });
 }
 
 /// The key that encrypts.
