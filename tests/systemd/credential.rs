@@ -88,7 +88,7 @@ pub fn a_plain_credential_opens_the_ring_too() {
 
     machine.must(&format!("systemctl daemon-reload; systemctl restart {SERVICE}"));
 
-    serves(&machine);
+    machine.must("kekring probe --round-trip");
     let serving = machine.must("cat /run/kekring/status.json");
     assert!(serving.contains(&key), "{serving}");
 }

@@ -12,7 +12,7 @@ const ROOM: Duration = Duration::from_secs(5);
 /// More than systemd allows a unit that says nothing of that.
 const TRIES: u32 = 7;
 /// RestartSec= of the unit.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(500);
 const STARTS: &str = "journalctl --output=cat --unit kekring.service | grep -c ^Starting";
 const UNIT: &str = "/etc/systemd/system/kubelet.service";
 

@@ -62,6 +62,14 @@ fn is_hardened(machine: &Machine) {
         "{}",
         field("Uid")
     );
+    // The last mount at a place is the one that counts.
+    let mounts = machine.must(&format!("cat /proc/{pid}/mountinfo"));
+    let rights = |place: &str| {
+        let mount = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some(place));
+        mount.unwrap().split(' ').nth(5).unwrap()[..2].to_owned()
+    };
+    let places = ["/", "/run", "/run/kekring", "/var/lib/kekring"];
+    assert_eq!(places.map(rights), ["ro", "ro", "rw", "rw"]);
     let network = |process: &str| machine.must(&format!("readlink /proc/{process}/ns/net"));
     assert_ne!(network(&pid.to_string()), network("1"));
     let protections = json(machine, "kekring status")["nodes"].to_string();
