@@ -6,7 +6,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::cgroup::Groups;
@@ -17,12 +16,12 @@ use crate::support::{Killed, scratch, shown, wait_until};
 pub const LONG: Duration = Duration::from_secs(120);
 
 /// In a mount namespace of its own, so that nothing is left behind however this process ends; its files lie in memory.
-/// Each process takes the next one with it.
+/// The first of its processes goes with us, and takes all others with it.
 /// `$1` is a directory of ours, `$2` the files of the system, `$3` the name; the control groups follow.
 const BOOT: &str = r#"
 dir=$1 system=$2 name=$3
 shift 3
-for group; do echo $$ > "$group/cgroup.procs"; done
+for group; do echo 0 > "$group/cgroup.procs"; done
 mount -t tmpfs -o mode=0755 none "$dir"
 mkdir "$dir/changed" "$dir/work" "$dir/root"
 mount -t overlay -o "lowerdir=$system,upperdir=$dir/changed,workdir=$dir/work" none "$dir/root"
@@ -30,7 +29,7 @@ mount -t overlay -o "lowerdir=$system,upperdir=$dir/changed,workdir=$dir/work" n
 ended=133
 while test "$ended" = 133; do
     ended=0
-    setpriv --pdeathsig=KILL systemd-nspawn --quiet --register=no --keep-unit --private-network --boot \
+    systemd-nspawn --quiet --register=no --keep-unit --private-network --boot \
         --console=pipe --machine="$name" --directory="$dir/root" || ended=$?
 done
 exit "$ended"
@@ -58,6 +57,7 @@ impl Machine {
         let console = File::create(scratch.path().join("console")).unwrap();
         let container = Command::new("setpriv")
             .args(["--pdeathsig=KILL", "unshare", "--mount", "--propagation=private"])
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-euc", BOOT, "boot"])
             .arg(&disk)
             .arg(rootfs::path().unwrap())
@@ -210,21 +210,17 @@ impl Drop for Machine {
                 String::from_utf8_lossy(&said.stdout)
             );
         }
-        // Who would boot it again goes first; all that is in the container ends with its process 1.
-        let leader = leader_of(self.container.id());
-        for pid in [self.container.id(), leader.unwrap_or(0)] {
-            if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        // All that it has started ends with it.
+        let _ = self.container.kill();
         let _ = self.container.wait();
     }
 }
 
-/// The grandchild that is process 1 in a namespace of its own; between them is systemd-nspawn.
+/// Below the shell that boots it, and systemd-nspawn: process 1 in a namespace of its own.
 fn leader_of(container: u32) -> Option<u32> {
-    let nspawn = child_of(container, |_| true)?;
-    child_of(nspawn, |inner| inner.len() > 1 && inner.last() == Some(&"1"))
+    let shell = child_of(container, |_| true)?;
+    let nspawn = child_of(shell, |_| true)?;
+    child_of(nspawn, |inner| inner.len() > 2 && inner.last() == Some(&"1"))
 }
 
 /// The first child whose numbers, one for each namespace, are like that.
