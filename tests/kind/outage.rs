@@ -9,7 +9,7 @@ use crate::wait::wait_for;
 
 pub fn a_killed_plugin_is_back_at_once_and_nobody_notices(cluster: &Cluster) {
     let (key, restarts) = (cluster.active_key(), cluster.restarts());
-    let load = Load::across("killed", cluster.api(), cluster.api());
+    let load = Load::gentle("killed", &cluster.api());
 
     load.during(|| {
         cluster.signal("KILL");
@@ -31,7 +31,7 @@ pub fn a_killed_plugin_is_back_at_once_and_nobody_notices(cluster: &Cluster) {
 
 pub fn a_frozen_plugin_is_restarted_by_kubelet_and_no_request_fails_until_then(cluster: &Cluster) {
     let (api, restarts) = (cluster.api(), cluster.restarts());
-    let load = Load::across("frozen", cluster.api(), cluster.api());
+    let load = Load::gentle("frozen", &cluster.api());
 
     load.during(|| {
         cluster.signal("STOP");
@@ -59,7 +59,7 @@ pub fn a_frozen_plugin_is_restarted_by_kubelet_and_no_request_fails_until_then(c
 
 pub fn a_manifest_that_is_taken_away_and_put_back_costs_readiness_and_no_read(cluster: &Cluster) {
     let (api, key) = (cluster.api(), cluster.active_key());
-    let load = Load::across("removed", cluster.api(), cluster.api());
+    let load = Load::gentle("removed", &cluster.api());
 
     load.during(|| {
         cluster.take_away("kekring");
