@@ -34,7 +34,7 @@ pub const MAX_HEADERS: u32 = 8 * 1024;
 
 /// Lines a second about Encrypts that succeeded. kube-apiserver encrypts a few times an hour; a flood is counted, with the
 /// next line.
-const ENCRYPT_LINES: u64 = 10;
+pub const ENCRYPT_LINES: u64 = 10;
 
 /// An admitted connection.
 pub struct Connection {

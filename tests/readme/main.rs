@@ -140,9 +140,11 @@ fn the_table_of_keys_has_every_key_with_its_default() {
 #[test]
 fn the_table_of_limits_has_the_limits_of_the_code() {
     use format::{generation, wrapped_seed};
-    use server::connection::{HANDSHAKE_DEADLINE, MAX_HEADERS, MAX_STREAMS};
+    use server::connection::{ENCRYPT_LINES, HANDSHAKE_DEADLINE, MAX_HEADERS, MAX_STREAMS};
     use server::web::{HEAD_DEADLINE, MAX_HEAD, MAX_SCRAPES, SCRAPE_DEADLINE};
     let kib = |bytes: usize| format!("{} KiB", bytes / 1024);
+    let seconds = |time: std::time::Duration| format!("{} s", time.as_secs());
+    let untold = "a second, each connection; the next line counts the rest as `untold`";
     let expected = [
         (
             "plaintext of an Encrypt",
@@ -172,19 +174,17 @@ fn the_table_of_limits_has_the_limits_of_the_code() {
             format!("for {} s,", service::STATUS_GRACE.as_secs()),
         ),
         (
-            "open requests after SIGTERM",
-            format!("{} s", server::DRAIN.as_secs()),
+            "lines about Encrypts that succeeded",
+            format!("{ENCRYPT_LINES} {untold}"),
         ),
+        ("open requests after SIGTERM", seconds(server::DRAIN)),
         ("path of the socket", format!("{} bytes", config::MAX_SOCKET_PATH)),
         ("connections to the telemetry listener", format!("{MAX_SCRAPES};")),
         (
             "head of a telemetry request",
             format!("{}, within {} s", kib(MAX_HEAD), HEAD_DEADLINE.as_secs()),
         ),
-        (
-            "a telemetry connection in all",
-            format!("{} s", SCRAPE_DEADLINE.as_secs()),
-        ),
+        ("a telemetry connection in all", seconds(SCRAPE_DEADLINE)),
         (
             "one generation of the ring",
             format!("{} MiB", generation::MAX_LEN >> 20),
@@ -238,12 +238,30 @@ fn every_message_that_is_explained_is_one_of_ours() {
 }
 
 #[test]
-fn every_file_that_is_named_exists() {
-    let text = document::text();
-
-    for link in text.split("](").skip(1) {
-        let path = link.split(')').next().unwrap();
-        assert!(in_repository(path).exists(), "README.md links to {path}");
+fn every_file_that_a_page_names_exists() {
+    let pages = [
+        "README.md",
+        "SECURITY.md",
+        "benches/README.md",
+        "deploy/README.md",
+        "deploy/kind/README.md",
+        "deploy/systemd/README.md",
+    ];
+    for page in pages {
+        let page = in_repository(page);
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split(')').next().unwrap();
+            let file = target.split('#').next().unwrap();
+            if target.starts_with("https://") {
+                continue;
+            }
+            assert!(
+                page.parent().unwrap().join(file).exists(),
+                "{} links to {target}",
+                page.display()
+            );
+        }
     }
 }
 

@@ -486,6 +486,25 @@ fn accepts_that_fail_count() {
 }
 
 #[test]
+fn a_flood_of_encrypts_is_a_few_lines_and_a_count() {
+    let plugin = Plugin::start();
+    let client = Client::connect(&plugin.socket);
+    let lines = || plugin.log().matches("Encrypt done").count();
+
+    let mut sent: usize = 0;
+    wait_until("a line that counts what was left out", PATIENCE, || {
+        client.encrypt(&[7; 32]).unwrap();
+        sent += 1;
+        plugin
+            .log()
+            .lines()
+            .any(|line| line.contains("Encrypt done") && !line.contains("untold=0"))
+    });
+
+    assert!(sent > 10 && lines() < sent, "{} lines of {sent}", lines());
+}
+
+#[test]
 fn lines_of_the_log_that_nobody_reads_are_counted_and_hold_nothing_up() {
     let plugin = Plugin::prepared(ON);
     // The pipe is never read.
