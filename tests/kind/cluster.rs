@@ -85,10 +85,19 @@ impl Cluster {
             }
         }
         self.thaw();
-        self.wait_until_ready();
+        self.wait_for_the_api_server();
     }
 
-    /// Until kube-apiserver and kekring both say so.
+    /// Until kube-apiserver says so, of kekring too.
+    pub fn wait_for_the_api_server(&self) {
+        wait_for("kube-apiserver to be ready", MINUTES, || {
+            let health = self.api.health("/readyz").ok()?;
+            (health.status == 200 && self.runs("kekring")).then_some(())
+        });
+    }
+
+    /// The same, and until kekring's Pod can be named to kubectl: after a start without the API server, kubelet takes a
+    /// minute or two to tell it of a static Pod that has been running all the while.
     pub fn wait_until_ready(&self) {
         wait_for("the control plane to be ready", MINUTES, || {
             let health = self.api.health("/readyz").ok()?;

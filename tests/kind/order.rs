@@ -39,7 +39,7 @@ pub fn kekring_after_etcd_and_kube_apiserver(cluster: &Cluster) {
     let unread = cluster.tried_in_node(&read);
     cluster.put_back("kekring");
     let back = Instant::now();
-    cluster.wait_until_ready();
+    cluster.wait_for_the_api_server();
 
     println!(
         "\nready {:.0} s after kekring was put back",
@@ -56,7 +56,7 @@ pub fn a_reboot_of_the_node_keeps_the_ring_and_every_secret(cluster: &Cluster) {
 
     let started = Instant::now();
     run(&mut cluster.docker(&["restart", NODE])).unwrap();
-    cluster.wait_until_ready();
+    cluster.wait_for_the_api_server();
 
     println!(
         "\nready {:.0} s after the command",
@@ -83,7 +83,7 @@ fn a_start(cluster: &Cluster, name: &str, order: [&str; 3]) {
         cluster.put_back(pod);
         wait_for(pod, MINUTES, || cluster.runs(pod).then_some(()));
     }
-    cluster.wait_until_ready();
+    cluster.wait_for_the_api_server();
 
     reads_and_writes(cluster, &name);
 }

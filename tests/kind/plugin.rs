@@ -4,8 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, exec, replace};
+use crate::cluster::{Cluster, MINUTES, exec, replace};
 use crate::run::text;
+use crate::wait::wait_for;
 
 /// Its name in the API: the manifest's, and the node's.
 const POD: &str = "kekring-kekring-suite-control-plane";
@@ -53,6 +54,9 @@ impl Cluster {
 
     /// A verb, in the running Pod.
     pub fn kekring(&self, args: &[&str]) -> String {
+        wait_for("kekring's Pod to answer", MINUTES, || {
+            self.answers().then_some(())
+        });
         text(&self.kubectl(&[&exec(POD)[..], &["kekring"], args].concat()))
     }
 
