@@ -23,7 +23,7 @@ const AWAY: &str = "/etc/kubernetes/manifests/.away";
 /// The static Pods that are taken away and put back.
 pub const PODS: [&str; 3] = ["kube-apiserver", "kekring", "etcd"];
 /// Generous for what kubelet or kube-apiserver does in its own time.
-pub const MINUTES: Duration = Duration::from_secs(240);
+pub const MINUTES: Duration = Duration::from_secs(600);
 pub struct Cluster {
     engine: Engine,
     api: Api,
