@@ -1,9 +1,10 @@
 //! One admitted connection: what it was last told, and the HTTP/2 around the service.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http2;
@@ -205,7 +206,7 @@ pub async fn turn_away(stream: UnixStream, peer: Peer, malformed: Arc<Throttle>)
 
 /// Answers a request where it stands, and makes a task only of one that has to wait: what HTTP/2 hands over has usually come
 /// whole, and nothing but a Decrypt under an unknown key waits. Boxed: a task with all of a request inside it would be moved
-/// several times.
+/// several times. A panic ends the request and not the connection, as it does in a task.
 #[derive(Clone)]
 struct AtOnce;
 
@@ -214,7 +215,8 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for AtOnce 
         let mut request = Box::pin(request);
         // A task polls it again first of all, so that no wake-up is missed.
         let mut nobody = Context::from_waker(Waker::noop());
-        if request.as_mut().poll(&mut nobody).is_pending() {
+        let polled = catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(&mut nobody)));
+        if matches!(polled, Ok(Poll::Pending)) {
             tokio::spawn(request);
         }
     }
@@ -268,5 +270,23 @@ mod tests {
         while started.elapsed() < Duration::from_millis(1) {}
         assert_eq!(connection.reported_within(Duration::from_micros(1)), None);
         assert!(connection.reported().is_some());
+    }
+    #[tokio::test]
+    async fn a_request_is_answered_at_once_or_goes_on_as_a_task_and_its_panic_is_its_own() {
+        use hyper::rt::Executor;
+
+        let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+        let (at_once, later) = (sender.clone(), sender);
+
+        AtOnce.execute(async move { at_once.send("at once").unwrap() });
+        let first = done.try_recv();
+        AtOnce.execute(async { panic!("of this request") });
+        AtOnce.execute(async move {
+            tokio::task::yield_now().await;
+            later.send("later").unwrap();
+        });
+
+        assert_eq!(first, Ok("at once"));
+        assert_eq!(done.recv().await, Some("later"));
     }
 }
