@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::golang::{Missing, Program};
+use crate::golang::Program;
+use crate::missing::Missing;
 
 static LOAD: Program = Program::new("compare-load", "benches/compare/load", "go.mod", "");
 static REFERENCE: Program = Program::new("compare-reference", "benches/compare/reference", "go.mod", "");

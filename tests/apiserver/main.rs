@@ -29,6 +29,9 @@ mod lab;
 mod load;
 mod manifest;
 mod metrics;
+#[path = "../support/missing.rs"]
+#[allow(dead_code)] // another suite asks for more
+mod missing;
 mod outage;
 mod pair;
 mod phases;
@@ -45,15 +48,17 @@ mod rotation;
 mod scrape;
 #[path = "../support/seed.rs"]
 mod seed;
+#[path = "../support/times.rs"]
+mod times;
 mod wait;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use program::program;
+use times::Times;
 
 /// One trial for each scenario, called by the scenario's own name.
 macro_rules! trials {
@@ -66,13 +71,11 @@ macro_rules! trials {
     };
 }
 
-type Times = Arc<Mutex<Vec<(&'static str, Duration)>>>;
-
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each has a control plane of its own and mostly waits. Those that wait longest come first.
     arguments.test_threads.get_or_insert(2);
-    let (started, times) = (Instant::now(), Times::default());
+    let times = Arc::new(Times::start());
     let trials = trials![
         &times,
         refusal::a_plugin_below_its_mark_stops_every_write_and_no_cached_read_until_it_is_mended,
@@ -97,10 +100,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
 
     if !arguments.list {
-        for (name, time) in times.lock().unwrap().iter() {
-            println!("{:6.1} s  {name}", time.as_secs_f32());
-        }
-        println!("{:6.1} s  suite apiserver", started.elapsed().as_secs_f32());
+        times.print("apiserver");
     }
     conclusion.exit_code()
 }
@@ -109,9 +109,5 @@ fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, 
     if let Err(missing) = program() {
         return missing.outcome();
     }
-    let started = Instant::now();
-    // A panic is caught by the harness, after everything that the scenario started has been stopped.
-    scenario();
-    times.lock().unwrap().push((name, started.elapsed()));
-    Ok(Completion::Completed)
+    times.run(name, scenario)
 }

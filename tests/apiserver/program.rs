@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::golang::{Missing, Program};
+use crate::golang::Program;
+use crate::missing::Missing;
 
 static PROGRAM: Program = Program::new("controlplane", "tests/apiserver/controlplane", "go.mod", "");
 

@@ -21,6 +21,9 @@ mod golang;
 mod inspect;
 mod lab;
 mod load;
+#[path = "../support/missing.rs"]
+#[allow(dead_code)] // another suite asks for more
+mod missing;
 mod nodes;
 mod old_client;
 mod outage;
@@ -32,14 +35,16 @@ mod seed;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/times.rs"]
+mod times;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 
 use golang::Program;
+use times::Times;
 
 /// Requirements of the oldest Kubernetes that works: until 1.31 it sends the socket's path as `:authority`.
 static OLDEST: Program = Program::new(
@@ -116,12 +121,10 @@ const CASES: [Case; 17] = [
 /// Most trials wait for clocks of kube-apiserver's, not for a processor.
 const AT_ONCE: usize = 8;
 
-type Times = Arc<Mutex<Vec<(String, Duration)>>>;
-
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let (started, times) = (Instant::now(), Times::default());
+    let times = Arc::new(Times::start());
     let mut trials = Vec::new();
     for (version, program) in [("v0.32", &OLDEST), ("v0.37", &NEWEST)] {
         for (words, case) in CASES {
@@ -134,31 +137,15 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
 
     if !arguments.list {
-        for (name, time) in times.lock().unwrap().iter() {
-            println!("{:6.1} s  {name}", time.as_secs_f32());
-        }
-        println!("{:6.1} s  suite conformance", started.elapsed().as_secs_f32());
+        times.print("conformance");
     }
     conclusion.exit_code()
 }
 
-fn trial(name: String, program: &'static Program, case: fn(&'static Program), times: &Times) -> Trial {
+fn trial(name: String, program: &'static Program, case: fn(&'static Program), times: &Arc<Times>) -> Trial {
     let times = Arc::clone(times);
-    Trial::ignorable_test(name.clone(), move || run(name, program, case, &times))
-}
-
-fn run(
-    name: String,
-    program: &'static Program,
-    case: fn(&'static Program),
-    times: &Times,
-) -> Result<Completion, Failed> {
-    if let Err(missing) = program.path() {
-        return missing.outcome();
-    }
-    let started = Instant::now();
-    // A panic is caught by the harness, after everything that the case started has been stopped.
-    case(program);
-    times.lock().unwrap().push((name, started.elapsed()));
-    Ok(Completion::Completed)
+    Trial::ignorable_test(name.clone(), move || match program.path() {
+        Err(missing) => missing.outcome(),
+        Ok(_) => times.run(&name, || case(program)),
+    })
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::cluster::in_repository;
 use crate::missing::{Missing, require, require_root};
 use crate::place::Place;
 use crate::run::run;
@@ -187,7 +188,7 @@ fn spawn(place: &Place) -> Result<Child, Missing> {
         .arg(format!("--data-root={}", place.data.display()));
     if !granted_everything() {
         require(&["jq"])?;
-        let wrapper = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kind/engine/runc");
+        let wrapper = in_repository("tests/kind/engine/runc");
         command
             .arg(format!("--add-runtime=without={}", wrapper.display()))
             .arg("--default-runtime=without");

@@ -1,9 +1,8 @@
 //! What the first look shows, and what kubeadm wrote.
 
-use std::fs;
-
-use crate::cluster::{Cluster, NODE, in_repository};
+use crate::cluster::{Cluster, NODE};
 use crate::form::Form;
+use crate::page;
 use crate::run::{run, text};
 
 /// In both of them as it is shown, in etcd never.
@@ -43,10 +42,11 @@ pub fn kubeadm_s_own_secrets_were_encrypted_from_the_first_write(cluster: &Clust
 }
 
 pub fn every_command_of_the_page_runs(cluster: &Cluster) {
-    let page = fs::read_to_string(in_repository("deploy/kind/README.md")).unwrap();
-    let blocks = page.split("```sh\n").skip(1);
+    let blocks = page::blocks("deploy/kind/README.md");
     let commands: Vec<&str> = blocks
-        .flat_map(|block| block.split("```").next().unwrap().lines())
+        .iter()
+        .filter(|block| block.language == "sh")
+        .flat_map(|block| block.text.lines())
         .collect();
 
     // These two made this cluster and will delete it, under its own name.

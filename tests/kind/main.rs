@@ -35,6 +35,7 @@ mod guide;
 #[path = "../apiserver/load.rs"]
 #[allow(dead_code)]
 mod load;
+#[path = "../support/missing.rs"]
 mod missing;
 mod node_image;
 mod order;
@@ -47,17 +48,21 @@ mod plugin;
 #[allow(dead_code)]
 mod ready;
 mod run;
+#[path = "../support/times.rs"]
+#[allow(dead_code)]
+mod times;
 #[path = "../apiserver/wait.rs"]
 mod wait;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use cluster::Cluster;
 use missing::Missing;
+use times::Times;
 
 /// One trial for each scenario, called by the scenario's own name.
 macro_rules! trials {
@@ -70,17 +75,19 @@ macro_rules! trials {
     };
 }
 
-#[derive(Default)]
 struct Suite {
     cluster: OnceLock<Result<Cluster, Missing>>,
-    times: Mutex<Vec<(&'static str, Duration)>>,
+    times: Times,
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They share the cluster, and what they do to it.
     arguments.test_threads = Some(1);
-    let (started, suite) = (Instant::now(), Arc::new(Suite::default()));
+    let suite = Arc::new(Suite {
+        cluster: OnceLock::new(),
+        times: Times::start(),
+    });
     let trials = trials![
         &suite,
         first::a_first_look_shows_a_secret_that_is_ciphertext_in_etcd_and_reads_back,
@@ -105,10 +112,7 @@ fn main() -> ExitCode {
     let list = arguments.list;
     let times = Arc::into_inner(suite).expect("no trial runs any more").end();
     if !list {
-        for (name, time) in times {
-            println!("{:6.1} s  {name}", time.as_secs_f32());
-        }
-        println!("{:6.1} s  suite kind", started.elapsed().as_secs_f32());
+        times.print("kind");
     }
     conclusion.exit_code()
 }
@@ -133,18 +137,16 @@ impl Suite {
         Ok(Completion::Completed)
     }
 
-    fn note(&self, name: &'static str, started: Instant) {
-        let took = started.elapsed();
+    fn note(&self, name: &str, started: Instant) {
+        let took = self.times.took(name, started);
         print!("{:.0} s ... ", took.as_secs_f32());
-        self.times.lock().unwrap().push((name, took));
     }
 
     /// Ends the cluster, if a trial has not, and then the engine.
-    fn end(self) -> Vec<(&'static str, Duration)> {
+    fn end(self) -> Times {
         let started = Instant::now();
         drop(self.cluster);
-        let mut times = self.times.into_inner().unwrap();
-        times.push(("the end", started.elapsed()));
-        times
+        self.times.took("the end", started);
+        self.times
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use crate::cluster::in_repository;
 use crate::engine::Engine;
 use crate::golang::{Program, cache_dir};
 use crate::missing::{Missing, require, require_root};
@@ -84,7 +85,7 @@ fn archive() -> PathBuf {
 }
 
 fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kind/node")
+    in_repository("tests/kind/node")
 }
 
 /// Under another name first, so that what has the final name is complete.

@@ -247,6 +247,7 @@ fn every_file_that_a_page_names_exists() {
         "deploy/kind/README.md",
         "deploy/systemd/README.md",
     ];
+    let mut links = 0;
     for page in pages {
         let page = in_repository(page);
         let text = fs::read_to_string(&page).unwrap();
@@ -261,8 +262,10 @@ fn every_file_that_a_page_names_exists() {
                 "{} links to {target}",
                 page.display()
             );
+            links += 1;
         }
     }
+    assert!(links > 30, "{links} links");
 }
 
 fn our_configuration() -> String {

@@ -1,7 +1,7 @@
 //! Programs in Go that a suite runs: built once for each state of their sources and each Go, and kept in the user's
 //! cache, so that a fresh clone need not build them again.
 //!
-//! Included by `#[path = "../support/golang.rs"] mod golang;`, in suites whose own main can say "ignored".
+//! Included by `#[path = "../support/golang.rs"] mod golang;`, beside `missing.rs`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,8 +11,9 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use data_encoding::HEXLOWER;
-use libtest_mimic::{Completion, Failed};
 use sha2::{Digest, Sha256};
+
+use crate::missing::Missing;
 
 /// A program of this repository.
 pub struct Program {
@@ -27,27 +28,6 @@ pub struct Program {
     /// What the linker sets, as `-X package.variable=value`.
     linked: &'static str,
     built: OnceLock<Result<PathBuf, Missing>>,
-}
-
-/// Why there is no program.
-#[derive(Clone, Debug)]
-pub enum Missing {
-    /// No Go on this machine, and nothing in the cache.
-    Go,
-    /// There is a Go, and it did not build.
-    Build(String),
-}
-
-impl Missing {
-    /// What a trial says that cannot run without it. With `TESTS_REQUIRED=all` none may be ignored.
-    pub fn outcome(self) -> Result<Completion, Failed> {
-        let required = std::env::var_os("TESTS_REQUIRED").is_some_and(|value| value == "all");
-        match self {
-            Self::Go if !required => Ok(Completion::ignored_with("needs go")),
-            Self::Go => Err("needs go, and TESTS_REQUIRED=all allows no trial to be ignored".into()),
-            Self::Build(why) => Err(why.into()),
-        }
-    }
 }
 
 impl Program {
@@ -84,13 +64,13 @@ impl Program {
         let cache = cache_dir();
         let stem = format!("{}-{}", self.name, self.sources_hash());
         let Some(go) = self.go_version()? else {
-            return cached(&cache, &stem).ok_or(Missing::Go);
+            return cached(&cache, &stem).ok_or_else(|| Missing::Tool("go".into()));
         };
         let path = cache.join(format!("{stem}-{go}"));
         if path.is_file() {
             return Ok(path);
         }
-        self.build(&path).map_err(Missing::Build)?;
+        self.build(&path).map_err(Missing::Broken)?;
         Ok(path)
     }
 
@@ -140,13 +120,13 @@ impl Program {
     fn go_version(&self) -> Result<Option<String>, Missing> {
         let output = match self.go().arg("version").output() {
             Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(why) => return Err(Missing::Build(format!("cannot run go: {why}"))),
+            Err(why) => return Err(Missing::Broken(format!("cannot run go: {why}"))),
             Ok(output) => output,
         };
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.trim().strip_prefix("go version ").ok_or_else(|| {
             let why = String::from_utf8_lossy(&output.stderr);
-            Missing::Build(format!("`go version` says {text:?} {why:?}"))
+            Missing::Broken(format!("`go version` says {text:?} {why:?}"))
         })?;
         Ok(Some(version.replace([' ', '/'], "-")))
     }

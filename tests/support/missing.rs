@@ -1,12 +1,14 @@
-//! Why there is no cluster.
+//! What a suite cannot run without.
+//!
+//! Included by `#[path = "../support/missing.rs"] mod missing;`, in suites whose own main can say "ignored".
+
+use std::fmt;
 
 use libtest_mimic::{Completion, Failed};
 
-use crate::golang;
-
 #[derive(Clone, Debug)]
 pub enum Missing {
-    /// A machine without this cannot run the suite.
+    /// A machine without this cannot run it.
     Tool(String),
     /// It could have worked, and did not.
     Broken(String),
@@ -17,20 +19,20 @@ impl Missing {
     pub fn outcome(&self) -> Result<Completion, Failed> {
         let required = std::env::var_os("TESTS_REQUIRED").is_some_and(|value| value == "all");
         match self {
-            Self::Tool(tool) if !required => Ok(Completion::ignored_with(format!("needs {tool}"))),
-            Self::Tool(tool) => {
-                Err(format!("needs {tool}, and TESTS_REQUIRED=all allows no trial to be ignored").into())
+            Self::Tool(_) if !required => Ok(Completion::ignored_with(self.to_string())),
+            Self::Tool(_) => {
+                Err(format!("{self}, and TESTS_REQUIRED=all allows no trial to be ignored").into())
             }
             Self::Broken(why) => Err(why.into()),
         }
     }
 }
 
-impl From<golang::Missing> for Missing {
-    fn from(missing: golang::Missing) -> Self {
-        match missing {
-            golang::Missing::Go => Self::Tool("go".into()),
-            golang::Missing::Build(why) => Self::Broken(why),
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tool(tool) => write!(f, "needs {tool}"),
+            Self::Broken(why) => f.write_str(why),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! `deploy/systemd/README.md`, by its parts.
 
-use std::fs;
-
-use crate::support::in_repository;
+use crate::support::page;
 
 pub const PAGE: &str = "deploy/systemd/README.md";
 
@@ -13,36 +11,22 @@ pub struct Part {
     pub blocks: Vec<String>,
 }
 
-pub fn text() -> String {
-    fs::read_to_string(in_repository(PAGE)).unwrap()
-}
-
 pub fn parts() -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    let mut open: Option<String> = None;
-    for line in text().lines() {
-        match (line.strip_prefix("```"), open.as_mut()) {
-            (Some("sh"), None) => open = Some(String::new()),
-            (Some(other), None) => panic!("a block of {PAGE} is in {other:?}, not in sh"),
-            (Some(_), Some(_)) => {
-                let part = parts.last_mut().expect("a heading before the first block");
-                part.blocks.extend(open.take());
-            }
-            (None, Some(block)) => {
-                block.push_str(line);
-                block.push('\n');
-            }
-            (None, None) => {
-                if let Some(title) = line.strip_prefix("## ") {
-                    parts.push(Part {
-                        title: title.to_owned(),
-                        blocks: Vec::new(),
-                    });
-                }
-            }
-        }
+    let text = page::text(PAGE);
+    let titles = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let mut parts: Vec<Part> = titles
+        .map(|title| Part {
+            title: title.to_owned(),
+            blocks: Vec::new(),
+        })
+        .collect();
+    for block in page::blocks(PAGE) {
+        assert_eq!(block.language, "sh", "{}", block.text);
+        let part = parts.iter_mut().find(|part| part.title == block.section);
+        part.expect("a heading before the first block")
+            .blocks
+            .push(block.text);
     }
-    assert!(open.is_none(), "the last block of {PAGE} has no end");
     parts
 }
 

@@ -1,9 +1,8 @@
 //! `deploy/systemd/README.md` is true: its commands run as they stand there, on the machine that they are meant for.
 
-use crate::document::{PAGE, blocks, parts, text};
+use crate::document::{PAGE, blocks, parts};
 use crate::machine::Machine;
 use crate::node::{active, fresh, serves};
-use crate::support::in_repository;
 
 /// Blocks that do not run here, by how they begin, and why.
 const NOT_RUN: [(&str, &str); 2] = [
@@ -112,21 +111,5 @@ pub fn every_task_has_its_part_of_the_page_and_no_excuse_outlives_its_command() 
     for start in FIRST_TIME_ONLY {
         let known = blocks("Install").iter().any(|block| block.starts_with(start));
         assert!(known, "*Install* has no block that begins with {start:?}");
-    }
-}
-
-pub fn every_file_that_the_page_links_to_exists() {
-    let page = text();
-
-    let links: Vec<&str> = page
-        .split("](")
-        .skip(1)
-        .map(|rest| rest.split([')', '#']).next().unwrap())
-        .collect();
-
-    assert!(links.len() > 6, "{links:?}");
-    for link in links {
-        let file = in_repository("deploy/systemd").join(link);
-        assert!(file.exists(), "{PAGE} links to {link}");
     }
 }

@@ -1,0 +1,44 @@
+//! How long the trials of a suite took, for its last lines.
+//!
+//! Included by `#[path = "../support/times.rs"] mod times;`.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Completion, Failed};
+
+pub struct Times {
+    started: Instant,
+    parts: Mutex<Vec<(String, Duration)>>,
+}
+
+impl Times {
+    pub fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            parts: Mutex::default(),
+        }
+    }
+
+    /// Runs a trial. A panic is caught by the harness, after everything that the trial started has been stopped.
+    pub fn run(&self, name: &str, scenario: impl FnOnce()) -> Result<Completion, Failed> {
+        let started = Instant::now();
+        scenario();
+        self.took(name, started);
+        Ok(Completion::Completed)
+    }
+
+    /// Notes what has lasted from `started` until now.
+    pub fn took(&self, name: &str, started: Instant) -> Duration {
+        let time = started.elapsed();
+        self.parts.lock().unwrap().push((name.to_owned(), time));
+        time
+    }
+
+    pub fn print(&self, suite: &str) {
+        for (name, time) in self.parts.lock().unwrap().iter() {
+            println!("{:6.1} s  {name}", time.as_secs_f32());
+        }
+        println!("{:6.1} s  suite {suite}", self.started.elapsed().as_secs_f32());
+    }
+}
