@@ -52,9 +52,9 @@ struct Arguments {
     /// Little of everything; times are not judged
     #[arg(long)]
     quick: bool,
-    /// Another kekring than the one that was built now
-    #[arg(long, value_name = "PATH", default_value = support::KEKRING)]
-    kekring: PathBuf,
+    /// Another kekring than the one that `cargo build --release` makes of this tree
+    #[arg(long, value_name = "PATH")]
+    kekring: Option<PathBuf>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -85,9 +85,11 @@ fn main() -> ExitCode {
 /// Whether every must was met; in a quick run, whether every answer was right.
 fn compare(arguments: &Arguments, programs: &Programs) -> Result<bool, String> {
     let reference = Reference::new(programs);
-    let kekring = Kekring {
-        program: arguments.kekring.clone(),
+    let program = match &arguments.kekring {
+        Some(program) => program.clone(),
+        None => programs::released()?,
     };
+    let kekring = Kekring { program };
     let repetitions = if arguments.quick { 2 } else { arguments.repetitions };
     let plan = repeat::Plan {
         load: programs.load,

@@ -1,6 +1,7 @@
-//! The two programs in Go.
+//! The programs: two in Go, and kekring as it is released.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::golang::Program;
 use crate::missing::Missing;
@@ -23,4 +24,24 @@ pub fn built() -> Result<Programs, Missing> {
         load: LOAD.path()?,
         reference: REFERENCE.path()?,
     })
+}
+
+/// What `cargo build --release` builds. `cargo bench` itself hands us another binary: it unifies the features of
+/// kekring's dependencies with those that tests and benchmarks add.
+pub fn released() -> Result<PathBuf, String> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--bin", "kekring"])
+        .args([
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ])
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .map_err(|why| format!("cannot run cargo: {why}"))?;
+    if !status.success() {
+        return Err(format!("cargo could not build the released kekring: {status}"));
+    }
+    Ok(target.join("release/kekring"))
 }

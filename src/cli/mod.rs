@@ -76,6 +76,21 @@ enum Verb {
     Man(completions::Man),
 }
 
+/// The command line of a server's start. Anything else is left to the whole, help and errors too.
+#[derive(Parser)]
+#[command(name = "kekring")]
+struct Start {
+    #[command(flatten)]
+    place: place::Place,
+    #[command(subcommand)]
+    verb: StartVerb,
+}
+
+#[derive(Subcommand)]
+enum StartVerb {
+    Serve,
+}
+
 /// The command line as data: its verbs, their arguments and help.
 pub fn command() -> clap::Command {
     help::taught(Cli::command())
@@ -83,10 +98,16 @@ pub fn command() -> clap::Command {
 
 /// Runs the verb that the command line names.
 pub fn main() -> ExitCode {
-    // The lessons are put in where somebody is to read them: a start of the server needs none.
-    let parsed = Cli::command()
+    // A start takes less time when the other verbs and the lessons are not built for it.
+    if let Ok(Start {
+        place,
+        verb: StartVerb::Serve,
+    }) = Start::try_parse()
+    {
+        return code(serve::run(&place));
+    }
+    let parsed = command()
         .try_get_matches()
-        .or_else(|_| command().try_get_matches())
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -96,7 +117,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    match run(&cli) {
+    code(run(&cli))
+}
+
+fn code(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.print(),
     }

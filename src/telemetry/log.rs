@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// Lines that may wait to be written; more are dropped and counted, since a full pipe must not stop the service.
-const QUEUE: usize = 2048;
+const QUEUE: usize = 512;
 /// How long lines gather before they are written together.
 const REST: Duration = Duration::from_millis(10);
 

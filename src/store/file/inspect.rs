@@ -81,7 +81,8 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, StoreError> {
             metadata.len()
         )));
     }
-    let mut bytes = Vec::new();
+    // One read, and one that finds the end.
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
     file.take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(|why| unavailable("cannot read", path, &why))?;
