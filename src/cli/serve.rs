@@ -11,9 +11,13 @@ use super::failure::Failure;
 use super::init::{create, make_missing_root_files};
 use super::output::line;
 use super::place::{Place, custody};
-use crate::config::Config;
-use crate::server::listener::SocketSpec;
+use crate::config::{Config, Hardening, Store};
+use crate::crypto::guarded;
+use crate::root::RootConfig;
+use crate::server::confine::Confinement;
+use crate::server::listener::{self, SocketSpec};
 use crate::server::peer::Admission;
+use crate::server::protect::{self, Protection};
 use crate::server::{Server, serve};
 use crate::telemetry::{self, Metrics};
 
@@ -37,6 +41,7 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
         .telemetry
         .address()
         .map_err(|why| Failure::usage(why, "mend telemetry.listen"))?;
+    let protections = protected(&config, &socket, address.map(|it| it.port()))?;
     let log = telemetry::start(&config.telemetry.log);
     let server = Server {
         custody,
@@ -46,6 +51,7 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
         node: config.node_name(),
         telemetry: address,
         metrics: Arc::new(Metrics::new(Some(log.dropped.clone()))),
+        protections,
     };
     let result = serve(server, |_| {
         if let Some(text) = &next_steps {
@@ -55,6 +61,54 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
     // Writes what is still queued.
     drop(log);
     Ok(result?)
+}
+
+/// Gives up what a server does not need. No thread runs yet: each would have to do it by itself.
+fn protected(config: &Config, socket: &SocketSpec, port: Option<u16>) -> Result<Vec<Protection>, Failure> {
+    // A rule stands on what exists.
+    let _ = listener::make_directory(socket);
+    let protections = protect::apply(&confinement(config, &socket.path, port), guarded::in_force());
+    let missing: Vec<_> = protections
+        .iter()
+        .filter(|it| !it.is_in_force())
+        .map(ToString::to_string)
+        .collect();
+    if config.hardening == Hardening::Try || missing.is_empty() {
+        return Ok(protections);
+    }
+    Err(Failure::refused(
+        format!("cannot serve under hardening: require: {}", missing.join("; ")),
+        "let the kernel, the unit or the container grant it, or set hardening: try",
+    ))
+}
+
+/// What this configuration's server reaches while it runs.
+fn confinement(config: &Config, socket: &Path, port: Option<u16>) -> Confinement {
+    let Store::File { dir } = &config.ring.store;
+    let of = |path: &Path| path.parent().unwrap_or(path).to_owned();
+    let mut confinement = Confinement {
+        writable: vec![dir.clone(), of(socket)],
+        bindable: vec![of(&of(socket))],
+        port,
+        ..Confinement::default()
+    };
+    if !config.ring.mirror.as_os_str().is_empty() {
+        confinement.writable.push(config.ring.mirror.clone());
+    }
+    for root in &config.ring.roots {
+        match root {
+            RootConfig::File(file) | RootConfig::Passphrase(file) => {
+                // Where it is a link, what it leads to is read.
+                let target = fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone());
+                confinement.readable.extend([of(&file.path), of(&target)]);
+            }
+            RootConfig::Credential(credential) => match credential.in_unit() {
+                Some(path) => confinement.readable.push(of(&path)),
+                None => confinement.runs_programs = true,
+            },
+        }
+    }
+    confinement
 }
 
 /// Creates only in an absent or empty directory; an unfinished one is named, never mended by guessing.

@@ -17,7 +17,7 @@ enum Form {
 }
 
 /// Every key that a variable can set.
-const KEYS: [(&str, &[&str], Form); 15] = [
+const KEYS: [(&str, &[&str], Form); 16] = [
     ("KEKRING_NODE_NAME", &["node", "name"], Form::Text),
     (
         "KEKRING_NODE_MACHINE_ID_FILE",
@@ -57,6 +57,7 @@ const KEYS: [(&str, &[&str], Form); 15] = [
         &["telemetry", "log", "level"],
         Form::Text,
     ),
+    ("KEKRING_HARDENING", &["hardening"], Form::Text),
 ];
 
 /// Puts the variables over the file.

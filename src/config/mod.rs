@@ -44,6 +44,9 @@ pub struct Config {
     /// Logs and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
+    /// What a start does where the kernel refuses to protect it.
+    #[serde(default)]
+    pub hardening: Hardening,
     /// A throw-away configuration of `--dev`; no file can say so.
     #[serde(skip)]
     pub development: bool,
@@ -147,6 +150,17 @@ impl Default for Rotation {
             period: Duration::from_secs(30 * 86_400),
         }
     }
+}
+
+/// What a start does where the kernel refuses to protect it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Hardening {
+    /// Serves, and says what is missing.
+    #[default]
+    Try,
+    /// Does not serve.
+    Require,
 }
 
 /// Logs and metrics.
@@ -268,6 +282,7 @@ impl Config {
                 listen: String::new(),
                 ..Telemetry::default()
             },
+            hardening: Hardening::default(),
             development: true,
         };
         environment::overlay_development(&mut config, std::env::vars_os()).map_err(failed)?;

@@ -18,10 +18,11 @@
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::kdf::{self, Context};
 use super::secret::{Key32, SecretBytes};
-use super::{RandomnessError, random};
+use super::{RandomnessError, random, unseen};
 
 /// Bytes of a salt: 256 bits, so that salts never meet.
 pub const SALT_LEN: usize = 32;
@@ -80,22 +81,20 @@ pub fn seal_bound(
     plaintext: &[u8],
 ) -> Result<Sealed, SealError> {
     let (salt, nonce) = salt_and_nonce()?;
-    let (message_key, commitment) = message_key(key, context, &salt, &nonce);
-    let aad = bound.clone().with(&commitment);
-    let ciphertext = cipher(&message_key)
-        .encrypt(
-            &nonce.into(),
-            Payload {
-                msg: plaintext,
-                aad: aad.as_bytes(),
-            },
-        )
-        .map_err(|_| SealError::TooLong)?;
-    Ok(Sealed {
-        salt,
-        nonce,
-        commitment,
-        ciphertext,
+    unseen(|| {
+        let (message_key, commitment) = message_key(key, context, &salt, &nonce);
+        let aad = bound.clone().with(&commitment);
+        let payload = Payload {
+            msg: plaintext,
+            aad: aad.as_bytes(),
+        };
+        let encrypted = cipher(&message_key).encrypt(&nonce.into(), payload);
+        Ok(Sealed {
+            salt,
+            nonce,
+            commitment,
+            ciphertext: encrypted.map_err(|_| SealError::TooLong)?,
+        })
     })
 }
 
@@ -111,26 +110,28 @@ pub fn open_bound(
     bound: &Context,
     sealed: &Sealed,
 ) -> Result<SecretBytes, OpenError> {
-    let (message_key, commitment) = message_key(key, context, &sealed.salt, &sealed.nonce);
-    if !bool::from(commitment.ct_eq(&sealed.commitment)) {
-        return Err(OpenError::WrongKey);
-    }
-    let aad = bound.clone().with(&commitment);
-    cipher(&message_key)
-        .decrypt(
-            &sealed.nonce.into(),
-            Payload {
-                msg: &sealed.ciphertext,
-                aad: aad.as_bytes(),
-            },
-        )
-        .map(SecretBytes::new)
-        .map_err(|_| OpenError::Tampered)
+    unseen(|| {
+        let (message_key, commitment) = message_key(key, context, &sealed.salt, &sealed.nonce);
+        if !bool::from(commitment.ct_eq(&sealed.commitment)) {
+            return Err(OpenError::WrongKey);
+        }
+        let aad = bound.clone().with(&commitment);
+        decrypt(&message_key, &sealed.nonce, aad.as_bytes(), &sealed.ciphertext)
+    })
 }
 
 /// Opens a bare AES-256-GCM message, as kube-apiserver writes them: no derivation, no commitment.
 pub fn open_bare(
     key: &Key32,
+    nonce: &[u8; NONCE_LEN],
+    aad: &[u8],
+    ciphertext: &[u8],
+) -> Result<SecretBytes, OpenError> {
+    unseen(|| decrypt(key.expose(), nonce, aad, ciphertext))
+}
+
+fn decrypt(
+    key: &[u8; 32],
     nonce: &[u8; NONCE_LEN],
     aad: &[u8],
     ciphertext: &[u8],
@@ -156,14 +157,14 @@ fn message_key(
     context: &Context,
     salt: &[u8; SALT_LEN],
     nonce: &[u8; NONCE_LEN],
-) -> (Key32, [u8; COMMITMENT_LEN]) {
+) -> (Zeroizing<[u8; 32]>, [u8; COMMITMENT_LEN]) {
     let info = context.clone().with(nonce);
-    let mut okm = kdf::derive_pair(key, salt, info.as_bytes());
-    (Key32::take(&mut okm.key), okm.commitment)
+    let okm = kdf::derive_pair(key, salt, info.as_bytes());
+    (okm.key, okm.commitment)
 }
 
-fn cipher(key: &Key32) -> Aes256Gcm {
-    Aes256Gcm::new(key.expose().into())
+fn cipher(key: &[u8; 32]) -> Aes256Gcm {
+    Aes256Gcm::new(key.into())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::secret::Key32;
+use super::unseen;
 
 /// What a derived key or a sealed message is for: a label, then fields, each with its length in front, so that two
 /// different contexts never have the same bytes.
@@ -43,11 +44,11 @@ pub fn hkdf(ikm: &[u8], salt: &[u8], info: &[u8], okm: &mut [u8]) -> Option<()> 
 
 /// A message key, and the commitment to it.
 pub(super) struct Pair {
-    pub(super) key: [u8; 32],
+    pub(super) key: Zeroizing<[u8; 32]>,
     pub(super) commitment: [u8; 32],
 }
 
-/// HKDF-SHA-256 extract and expand to 64 bytes: first the key, then the commitment.
+/// HKDF-SHA-256 extract and expand to 64 bytes: first the key, then the commitment. To be called [unseen].
 pub(super) fn derive_pair(key: &Key32, salt: &[u8], info: &[u8]) -> Pair {
     let mut okm = Zeroizing::new([0; 64]);
     fill(key, salt, info, okm.as_mut_slice());
@@ -56,42 +57,42 @@ pub(super) fn derive_pair(key: &Key32, salt: &[u8], info: &[u8]) -> Pair {
         unreachable!("64 bytes are two halves of 32")
     };
     Pair {
-        key: *key,
+        key: Zeroizing::new(*key),
         commitment: *commitment,
     }
 }
 
 /// HKDF-SHA-256 extract and expand to a key.
 pub fn derive_key(key: &Key32, salt: &[u8], context: &Context) -> Key32 {
-    let mut okm = [0; 32];
-    fill(key, salt, context.as_bytes(), &mut okm);
-    Key32::take(&mut okm)
+    Key32::written(|okm| unseen(|| fill(key, salt, context.as_bytes(), okm)))
 }
 
 /// HKDF-SHA-256 extract and expand to 16 bytes that may be public: a name for the key.
 pub fn fingerprint(key: &Key32, salt: &[u8], context: &Context) -> [u8; 16] {
     let mut okm = [0; 16];
-    fill(key, salt, context.as_bytes(), &mut okm);
+    unseen(|| fill(key, salt, context.as_bytes(), &mut okm));
     okm
 }
 
 /// Key derivation of kube-apiserver's seeds: HKDF-Expand alone, the seed being the pseudo-random key.
 /// `None` when the seed is shorter than a SHA-256 output, as RFC 5869 §2.3 demands.
 pub fn expand_seed(seed: &[u8], info: &[u8]) -> Option<Key32> {
-    let mut okm = [0; 32];
-    Hkdf::<Sha256>::from_prk(seed).ok()?.expand(info, &mut okm).ok()?;
-    Some(Key32::take(&mut okm))
+    let mut expanded = None;
+    let key = Key32::written(|okm| {
+        expanded = unseen(|| Hkdf::<Sha256>::from_prk(seed).ok()?.expand(info, okm).ok());
+    });
+    expanded.map(|()| key)
 }
 
 /// HMAC-SHA-256 (RFC 2104), compared by [`verify_mac`].
 pub fn mac(key: &Key32, message: &[u8]) -> [u8; 32] {
-    keyed(key, message).finalize().into_bytes().into()
+    unseen(|| keyed(key, message).finalize().into_bytes().into())
 }
 
 /// Compares in constant time.
 #[must_use]
 pub fn verify_mac(key: &Key32, message: &[u8], mac: &[u8]) -> bool {
-    keyed(key, message).verify_slice(mac).is_ok()
+    unseen(|| keyed(key, message).verify_slice(mac).is_ok())
 }
 
 /// SHA-256 (FIPS 180-4).

@@ -1,33 +1,42 @@
-//! The only types that hold key bytes: wiped when dropped, never printed, read through one verb, `expose`.
+//! The only types that hold secret bytes: wiped when dropped, never printed, read through one verb, `expose`.
 
 use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{RandomnessError, random};
+use super::RandomnessError;
+use super::guarded::Slot;
 
-/// A 256-bit key. It is boxed, so that moving it leaves no copy behind, and has no `Clone`.
-pub struct Key32(Box<Zeroizing<[u8; 32]>>);
+/// A 256-bit key. Its bytes lie in [guarded memory](super::guarded), and it has no `Clone`.
+pub struct Key32(Slot);
 
 impl Key32 {
     /// Takes the bytes and wipes where they were.
     pub fn take(bytes: &mut [u8; 32]) -> Self {
-        let mut boxed = Box::new(Zeroizing::new([0; 32]));
-        boxed.copy_from_slice(bytes);
+        let mut slot = Slot::new();
+        slot.copy_from_slice(bytes);
         bytes.zeroize();
-        Self(boxed)
+        Self(slot)
     }
 
     /// A new key from the kernel's generator.
     pub fn generate() -> Result<Self, RandomnessError> {
-        let mut bytes = random()?;
-        Ok(Self::take(&mut bytes))
+        let mut slot = Slot::new();
+        getrandom::fill(&mut *slot)?;
+        Ok(Self(slot))
+    }
+
+    /// A key that is written where it is to lie.
+    pub(super) fn written(write: impl FnOnce(&mut [u8; 32])) -> Self {
+        let mut slot = Slot::new();
+        write(&mut slot);
+        Self(slot)
     }
 
     /// Copies exactly 32 bytes; `None` for any other length: nothing is cut or padded.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        let mut copy: [u8; 32] = bytes.try_into().ok()?;
-        Some(Self::take(&mut copy))
+        let bytes: &[u8; 32] = bytes.try_into().ok()?;
+        Some(Self::written(|slot| slot.copy_from_slice(bytes)))
     }
 
     /// The key bytes.

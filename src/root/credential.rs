@@ -19,7 +19,7 @@ use crate::format::generation::SlotKind;
 use crate::proto::ring as wire;
 
 /// Set by systemd for a unit with credentials (systemd.exec(5)).
-const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+pub(super) const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// How long `systemd-creds` may take: a TPM that is busy takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -97,6 +97,12 @@ pub struct CredentialConfig {
 }
 
 impl CredentialConfig {
+    /// Its path in the unit that this process runs in; `None` outside one, and where the unit does not have it.
+    pub fn in_unit(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(std::env::var_os(credential::DIRECTORY)?).join(&self.name);
+        path.exists().then_some(path)
+    }
+
     /// Whether systemd would take the name: a file name of letters, digits and a few signs.
     pub fn has_plain_name(&self) -> bool {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);

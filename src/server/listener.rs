@@ -211,7 +211,8 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// The socket's own directory, where it is missing: for us and the socket's group alone.
-fn make_directory(spec: &SocketSpec) -> Result<(), ListenError> {
+/// Makes the socket's directory where it is missing, for us alone or for the socket's group too.
+pub fn make_directory(spec: &SocketSpec) -> Result<(), ListenError> {
     let dir = spec.path.parent().unwrap_or(Path::new("/"));
     let mode = if spec.group.is_some() { 0o750 } else { 0o700 };
     let made = match fs::DirBuilder::new().mode(mode).create(dir) {

@@ -1,5 +1,7 @@
-//! The server, top to bottom: protect → bind → load → ready → accept, admit, serve → signal → drain.
+//! The server, top to bottom: bind → load → ready → accept, admit, serve → signal → drain. Its caller has applied what
+//! protects it before the first thread.
 
+pub mod confine;
 pub mod connection;
 mod gate;
 mod gauges;
@@ -8,7 +10,7 @@ mod measured;
 mod notify;
 mod pages;
 pub mod peer;
-mod protect;
+pub mod protect;
 mod resets;
 pub mod status_file;
 mod stream;
@@ -66,12 +68,13 @@ pub struct Server {
     pub telemetry: Option<SocketAddr>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is in force.
+    pub protections: Vec<Protection>,
 }
 
 /// Serves until SIGTERM or SIGINT, on one thread: a second one costs more than it brings, since one connection is one task.
 /// `ready` is called once, when the socket accepts and the ring was tried.
 pub fn serve(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenError> {
-    let protections = protect::apply();
     let failed = |why| ListenError::Io {
         path: server.socket.path.clone(),
         why,
@@ -80,17 +83,13 @@ pub fn serve(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenEr
         .enable_all()
         .build()
         .map_err(failed)?;
-    let result = runtime.block_on(run(server, protections, ready));
+    let result = runtime.block_on(run(server, ready));
     // A step of the reloader may hang on a dead disk; leaving does not wait for it.
     runtime.shutdown_background();
     result
 }
 
-async fn run(
-    server: Server,
-    protections: Vec<Protection>,
-    ready: impl FnOnce(&Health),
-) -> Result<(), ListenError> {
+async fn run(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenError> {
     let Passed { socket, telemetry } = notify::passed_sockets();
     let door = open_door(socket, &server.socket)?;
     let signals = Signals::new().map_err(|why| ListenError::Io {
@@ -112,11 +111,11 @@ async fn run(
         metrics,
         malformed: Arc::new(Throttle::new(REFUSAL_LOG)),
     };
-    let pages = Pages::new(&shared, handles.health.clone(), protections.clone());
+    let pages = Pages::new(&shared, handles.health.clone(), server.protections.clone());
     let status = StatusFile {
         path: status_file::path(door.path()),
         node: server.node,
-        protections,
+        protections: server.protections,
         health: handles.health.clone(),
         shared: shared.clone(),
         telemetry: web::spawn(web::listen(telemetry, server.telemetry), pages),

@@ -102,7 +102,7 @@ fn the_help_of_every_verb_is_a_golden_file() {
 }
 
 /// What a verb can say and no golden file shows, and why.
-const SHOWN_ELSEWHERE: [(&str, &str); 5] = [
+const SHOWN_ELSEWHERE: [(&str, &str); 6] = [
     (
         "the slot is removed, and older generations",
         "a file that cannot be removed although its directory can be written",
@@ -120,6 +120,10 @@ const SHOWN_ELSEWHERE: [(&str, &str); 5] = [
         "needs a terminal: see terminal.rs",
     ),
     ("cannot watch: ", "the kernel gives no signal handler"),
+    (
+        "cannot serve under hardening: require",
+        "the kernel refuses: see tests/memory",
+    ),
 ];
 
 #[test]

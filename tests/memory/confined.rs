@@ -1,0 +1,176 @@
+//! What a confined server can reach, and what a start does where the kernel refuses to protect it.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Barrier};
+
+use kekring::server::confine::{self, Confinement};
+use landlock::RulesetStatus;
+
+use crate::injected::Injected;
+use crate::support::{Plugin, ignored, scratch};
+
+const REFUSED_LANDLOCK: &str = "landlock_create_ruleset:error=EOPNOTSUPP";
+
+/// Everything that is tried, and how it went.
+fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>)> {
+    let ring = dir.join("ring");
+    let (temporary, last) = (ring.join("temporary"), ring.join("gen-2"));
+    vec![
+        ("ours: make a file", fs::write(&temporary, "new")),
+        ("ours: link it", fs::hard_link(&temporary, &last)),
+        ("ours: remove it", fs::remove_file(&temporary)),
+        ("ours: replace one", fs::rename(&last, ring.join("gen-1"))),
+        ("ours: list", fs::read_dir(&ring).map(drop)),
+        (
+            "ours: make a socket",
+            UnixListener::bind(ring.join("socket")).map(drop),
+        ),
+        (
+            "ours: read a root",
+            fs::read(dir.join("roots/root.key")).map(drop),
+        ),
+        ("ours: listen", TcpListener::bind(("127.0.0.1", free)).map(drop)),
+        (
+            "else: write a root",
+            fs::write(dir.join("roots/root.key"), "mine"),
+        ),
+        (
+            "else: put a file beside it",
+            fs::write(dir.join("roots/other"), "mine"),
+        ),
+        ("else: make a directory", fs::create_dir(ring.join("directory"))),
+        (
+            "else: make a link out of it",
+            std::os::unix::fs::symlink("/etc/passwd", ring.join("link")),
+        ),
+        ("else: read", File::open("/etc/passwd").map(drop)),
+        ("else: list", fs::read_dir("/").map(drop)),
+        ("else: write", fs::write(dir.join("outside"), "mine")),
+        (
+            "else: run a program",
+            Command::new("/bin/true").status().map(drop),
+        ),
+        (
+            "else: connect",
+            TcpStream::connect(("127.0.0.1", other)).map(drop),
+        ),
+        (
+            "else: listen elsewhere",
+            TcpListener::bind(("127.0.0.1", 0)).map(drop),
+        ),
+    ]
+}
+
+#[test]
+fn a_confined_process_reaches_its_own_files_alone() {
+    let dir = scratch();
+    for name in ["ring", "roots"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let root = dir.path().join("roots/root.key");
+    fs::write(&root, "first").unwrap();
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = listening.local_addr().unwrap().port();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let confinement = Confinement {
+        writable: vec![dir.path().join("ring")],
+        readable: vec![dir.path().join("roots")],
+        port: Some(free),
+        ..Confinement::default()
+    };
+    let place = dir.path().to_owned();
+
+    let turn = Arc::new(Barrier::new(2));
+    let theirs = Arc::clone(&turn);
+
+    // Confinement is a thread's own.
+    let confined = std::thread::spawn(move || {
+        let granted = confine::apply(&confinement);
+        theirs.wait();
+        theirs.wait();
+        (granted, tries(&place, free, other))
+    });
+    turn.wait();
+    // A root that is renewed is another file under the same name.
+    fs::write(dir.path().join("roots/new"), "second").unwrap();
+    fs::rename(dir.path().join("roots/new"), &root).unwrap();
+    turn.wait();
+    let (granted, tried) = confined.join().unwrap();
+
+    if !matches!(granted, Ok(RulesetStatus::FullyEnforced)) {
+        return ignored(&format!("a kernel with all of Landlock: {granted:?}"));
+    }
+    for (what, outcome) in tried {
+        match outcome {
+            Ok(()) => assert!(what.starts_with("ours"), "{what} went well"),
+            Err(why) => {
+                assert!(what.starts_with("else"), "{what}: {why}");
+                assert_eq!(why.kind(), io::ErrorKind::PermissionDenied, "{what}: {why}");
+            }
+        }
+    }
+    assert_eq!(fs::read(root).unwrap(), b"second");
+}
+
+#[test]
+fn a_refused_protection_is_named_and_serving_goes_on() {
+    let plugin = Plugin::prepared("{}");
+    let refusals = ["memfd_secret:error=ENOSYS", "mlock:error=EPERM", REFUSED_LANDLOCK];
+
+    let Some(injected) = Injected::serve(&plugin, &refusals) else {
+        return;
+    };
+
+    let protections = injected.protections(&plugin);
+    assert!(
+        protections.contains("guarded memory: refused (memfd_secret: "),
+        "{protections}"
+    );
+    assert!(protections.contains("landlock: refused ("), "{protections}");
+    assert!(protections.contains("\"no new privileges\""), "{protections}");
+}
+
+#[test]
+fn where_hardening_is_required_a_refused_protection_stops_the_start() {
+    let plugin = Plugin::prepared("{hardening: require}");
+    let before = fs::read_dir(plugin.dir.join("ring")).unwrap().count();
+
+    for (refusals, name) in [
+        (&[REFUSED_LANDLOCK][..], "landlock"),
+        (
+            &["memfd_secret:error=ENOSYS", "mlock:error=EPERM"],
+            "guarded memory",
+        ),
+    ] {
+        let Some(output) = Injected::output(&plugin, refusals) else {
+            return;
+        };
+
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        let start = format!("error: cannot serve under hardening: require: {name}: refused (");
+        assert!(said.starts_with(&start), "{said}");
+        assert!(said.contains("\nhint: "), "{said}");
+        assert!(!plugin.socket.exists());
+    }
+    assert_eq!(fs::read_dir(plugin.dir.join("ring")).unwrap().count(), before);
+}
+
+#[test]
+fn where_hardening_is_required_a_kernel_that_grants_it_serves() {
+    let mut plugin = Plugin::prepared("{hardening: require}");
+
+    plugin.serve();
+
+    let protections = plugin.json(&["status"])["nodes"][0]["protections"].to_string();
+    assert!(!protections.contains("refused"), "{protections}");
+}
