@@ -1,7 +1,7 @@
 //! What lies in etcd.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use kekring::cluster::object;
@@ -9,6 +9,7 @@ use kekring::cluster::object;
 use crate::etcd::etcd_key;
 use crate::lab::Lab;
 use crate::plugin::KeyName;
+use crate::scan::Wanted;
 
 const PASSWORD: &str = "correct horse battery staple";
 const TEXT: &str = "no text of this kind may lie in etcd";
@@ -39,6 +40,42 @@ pub fn what_lies_in_etcd_is_encrypted_under_the_active_key_and_reads_back() {
     }
     // The search would have found it: the provider's name is in the clear.
     assert_ne!(files_holding(&files, PREFIX), [""; 0]);
+    no_key_lies_in_etcd(&lab, &active, &files);
+}
+
+/// Nor the seed that the objects are under.
+fn no_key_lies_in_etcd(lab: &Lab, active: &KeyName, files: &Path) {
+    let value = lab.etcd().value(&etcd_key("secrets", "login"));
+    let wrapped = object::parse(&value).unwrap().object.encrypted_dek_source;
+    let seed = lab.plugin.open_seed(&active.id, &wrapped).expose().to_vec();
+    let keys = lab.plugin.keys();
+    let secrets = keys.iter().map(|(name, key)| (name.as_str(), key.clone()));
+    let hidden = Wanted::new(secrets.chain([("the seed", seed)]));
+    let shown = Wanted::new([("the wrapped seed", wrapped)]);
+
+    let (mut seen, mut bytes) = (0, 0);
+    for file in all_files(files) {
+        let content = fs::read(&file).unwrap();
+        assert_eq!(hidden.found_in(&content), [], "in {}", file.display());
+        seen += shown.found_in(&content).len();
+        bytes += content.len();
+    }
+
+    println!("no key in {} KiB of etcd's files", bytes / 1024);
+    assert!(seen > 0, "the search finds what is there");
+}
+
+fn all_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                all_files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 /// By our own decoder, with the seed opened from the stored ring.

@@ -43,6 +43,9 @@ mod refusal;
 mod reload;
 mod restart;
 mod rotation;
+#[path = "../memory/scan.rs"]
+#[allow(dead_code)] // a process is looked through elsewhere
+mod scan;
 #[path = "../support/scrape.rs"]
 #[allow(dead_code)] // other suites need more of it
 mod scrape;

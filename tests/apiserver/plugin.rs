@@ -175,6 +175,14 @@ impl Plugin {
         seed::open_seed(&self.config, key_id, wrapped)
     }
 
+    /// Every key of the ring, and what opens it, each under a name.
+    pub fn keys(&self) -> Vec<(String, Vec<u8>)> {
+        let root = fs::read(self.config.with_file_name("root.key")).unwrap();
+        let mut keys = seed::keys(&self.config);
+        keys.push(("the root key".to_owned(), root));
+        keys
+    }
+
     fn run(&self, arguments: &[&str]) -> String {
         let output = self.command().args(arguments).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);

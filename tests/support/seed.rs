@@ -7,12 +7,27 @@ use std::path::Path;
 
 use kekring::config::{Config, Store};
 use kekring::crypto::secret::SecretBytes;
-use kekring::custody::Custody;
+use kekring::custody::{Custody, Opened};
 use kekring::store::FileStore;
 use kekring::telemetry::now;
 
 /// Opens a wrapped seed with the ring and the roots of a configuration.
 pub fn open_seed(config: &Path, key_id: &str, wrapped: &[u8]) -> SecretBytes {
+    opened(config).keyring().decrypt(key_id, wrapped).unwrap()
+}
+
+/// The ring key and every key of the ring, each under a name.
+#[allow(dead_code)] // not every suite looks for them
+pub fn keys(config: &Path) -> Vec<(String, Vec<u8>)> {
+    let opened = opened(config);
+    let mut keys = vec![("the ring key".to_owned(), opened.ring_key.expose().to_vec())];
+    for key in &opened.ring.keys {
+        keys.push((key.id.to_string(), key.material.expose().to_vec()));
+    }
+    keys
+}
+
+fn opened(config: &Path) -> Opened {
     let config = Config::load(config).unwrap();
     let Store::File { dir } = config.ring.store;
     let custody = Custody {
@@ -23,6 +38,5 @@ pub fn open_seed(config: &Path, key_id: &str, wrapped: &[u8]) -> SecretBytes {
         expected: None,
         writer: [0; 16],
     };
-    let opened = custody.open(None, now()).unwrap();
-    opened.keyring().decrypt(key_id, wrapped).unwrap()
+    custody.open(None, now()).unwrap()
 }
