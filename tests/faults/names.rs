@@ -55,7 +55,9 @@ fn collect(dir: &Path, module: &str, tests: &mut BTreeSet<String>) {
                 "main" | "lib" | "mod" => module,
                 _ => &below,
             };
-            tests.extend(tests_of(own, &fs::read_to_string(&path).unwrap()));
+            let text = fs::read_to_string(&path).unwrap();
+            tests.extend(tests_of(own, &text));
+            tests.extend(made_by_macros(own, &text));
         }
     }
 }
@@ -80,6 +82,25 @@ fn tests_of(module: &str, text: &str) -> Vec<String> {
             found.push(join(&path, name));
             marked = false;
         }
+    }
+    found
+}
+
+/// Tests that a macro of the same file makes of a list: `name: …` on each line of it.
+fn made_by_macros(module: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in text.split("macro_rules! ").skip(1) {
+        let (name, definition) = part.split_once(' ').unwrap();
+        let definition = definition.split("\n}\n").next().unwrap();
+        if !(definition.contains("#[test]") && definition.contains("fn $")) {
+            continue;
+        }
+        let calls = text.split(&format!("\n{name}! {{\n")).skip(1);
+        let lines = calls
+            .filter_map(|call| call.split("\n}").next())
+            .flat_map(str::lines);
+        let names = lines.filter_map(|line| line.trim().split_once(": ").map(|(name, _)| name));
+        found.extend(names.map(|name| join(module, name)));
     }
     found
 }
@@ -148,6 +169,9 @@ fn finds_tests_in_their_modules_and_scenarios_in_their_lists() {
         const CASES: [Case; 1] = [(\"seven, or so\", a::b)];\n";
 
     assert_eq!(tests_of("m", text), ["m::one", "m::inner::three", "m::four"]);
+    let sweeps = "macro_rules! sweeps {\n    ($($test:ident: $verb:literal,)*) => {\n        $(#[test] fn $test() {})*\n    };\n}\n\n\
+        sweeps! {\n    eight: \"init\",\n    nine: \"rotate\",\n}\n";
+    assert_eq!(made_by_macros("m", sweeps), ["m::eight", "m::nine"]);
     assert_eq!(tests_of("", "#[test]\nfn five() {}\n"), ["five"]);
     assert_eq!(trials(main), ["five", "six", "seven, or so"]);
 }
