@@ -1,6 +1,5 @@
 //! `kekring init`: makes a ring, with a recovery slot, and refuses where anything suggests that one exists.
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,6 +16,7 @@ use crate::crypto::secret::Key32;
 use crate::custody::{Custody, Opened};
 use crate::keyring::{RingId, lifecycle};
 use crate::root::{RootConfig, RootKey, create_key_file};
+use crate::server::listener::occupant;
 use crate::telemetry::now;
 
 /// A ring is made once. `init` also makes a recovery code: keep it away from this machine, it opens the ring when every
@@ -148,11 +148,8 @@ pub(super) fn create(
 /// Never is a ring made where one should exist.
 fn refuse_if_one_exists(config: &Config) -> Result<(), Failure> {
     let mut traces = file_store(config).traces()?;
-    if UnixStream::connect(&config.socket.path).is_ok() {
-        traces.push(format!(
-            "a server that answers at {}",
-            config.socket.path.display()
-        ));
+    if let Some(who) = occupant(&config.socket.path) {
+        traces.push(format!("{who} at {}", config.socket.path.display()));
     }
     if traces.is_empty() {
         return Ok(());

@@ -315,6 +315,16 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     }
 }
 
+/// Who seems to hold the socket at `path`, for people; `None` where nobody listens.
+pub fn occupant(path: &Path) -> Option<&'static str> {
+    use rustix::io::Errno;
+    match probe(path) {
+        Err(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTDIR) => None,
+        Err(Errno::ACCESS) => Some("a socket that does not let this user in"),
+        _ => Some("a server that answers"),
+    }
+}
+
 /// Connects without waiting: a frozen server with a full backlog must not hold us up.
 fn probe(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -63,7 +63,7 @@ impl FileStore {
                     .map_err(|why| unavailable("cannot read", dir, &why))?
                     .file_name();
                 let name = name.to_string_lossy();
-                if name.ends_with(".ring") || name == MARK {
+                if name.ends_with(".ring") || name == MARK || name == BACKUP {
                     traces.push(dir.join(&*name).display().to_string());
                 }
             }

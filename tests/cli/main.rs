@@ -8,6 +8,8 @@
     unreachable_pub
 )]
 
+#[path = "../support/forged.rs"]
+mod forged;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::forged::{asking_for_64_gib, of_a_newer_kekring};
 use crate::support::{Immutable, PATIENCE, Plugin, in_repository, shown, wait_until};
 
 /// What a session runs in.
@@ -308,6 +309,89 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         world.held.push(Held::File(file));
         Ok(())
     }),
+    (
+        "a newer kekring",
+        "it has written a generation that this one must not read",
+        |world| {
+            let newer = of_a_newer_kekring(&fs::read(world.plugin.newest()).unwrap());
+            let path = world.path("ring/gen-2-00112233.ring");
+            fs::write(&path, newer).unwrap();
+            chmod(&path, 0o600);
+            Ok(())
+        },
+    ),
+    (
+        "nothing older",
+        "the first generation is gone, its mark is not",
+        |world| {
+            for entry in fs::read_dir(world.path("ring")).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_string_lossy().starts_with("gen-1-") {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+            Ok(())
+        },
+    ),
+    (
+        "the record of a backup alone",
+        "generations and mark are gone",
+        |world| {
+            fs::remove_file(world.plugin.newest()).unwrap();
+            fs::remove_file(world.path("ring/mark")).unwrap();
+            Ok(())
+        },
+    ),
+    (
+        "a root that others can read",
+        "32 bytes, made by hand, 0644",
+        |world| {
+            fs::write(world.path("root.key"), [9; 32]).unwrap();
+            chmod(&world.path("root.key"), 0o644);
+            Ok(())
+        },
+    ),
+    (
+        "a root with a line feed",
+        "an editor has saved the root file",
+        |world| {
+            let mut bytes = fs::read(world.path("root.key")).unwrap();
+            bytes.push(b'\n');
+            fs::write(world.path("root.key"), bytes).unwrap();
+            Ok(())
+        },
+    ),
+    (
+        "a dozen rotations",
+        "`rotate` has been run twelve times",
+        |world| (0..12).try_for_each(|_| world.must(&["rotate"])),
+    ),
+    (
+        "a ring by passphrase",
+        "made by `init --no-recovery`, a passphrase its only root",
+        |world| {
+            let path = world.path("passphrase");
+            fs::write(&path, "correct horse battery staple").unwrap();
+            chmod(&path, 0o600);
+            world.tweaks["ring"] = json!({"roots": [{"passphrase": {"path": path}}]});
+            world.plugin.configure(&world.tweaks.to_string());
+            world.must(&["init", "--no-recovery"])
+        },
+    ),
+    ("another passphrase", "the file holds another one", |world| {
+        fs::write(world.path("passphrase"), "correct horse battery stable").unwrap();
+        Ok(())
+    }),
+    (
+        "a slot that asks for 64 GiB",
+        "somebody has raised the cost in it, and made the checksum fit",
+        |world| {
+            let path = world.plugin.newest();
+            let bytes = asking_for_64_gib(&fs::read(&path).unwrap());
+            fs::write(path, bytes).unwrap();
+            Ok(())
+        },
+    ),
     (
         "another user",
         "commands run as user 65533, who may look into <DIR>",
