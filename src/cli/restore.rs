@@ -13,8 +13,8 @@ use super::progress::Progress;
 use super::recovery::OpenWith;
 use crate::config::Config;
 use crate::custody::{Custody, Opened};
-use crate::keyring::KeyId;
 use crate::keyring::join::covers;
+use crate::keyring::{KeyId, NotServing};
 use crate::telemetry::now;
 
 /// On a fresh machine the backup becomes the ring. Where a ring is, the two are joined: every key of both, and nothing is
@@ -122,6 +122,18 @@ fn put(
     let shown = file.display();
     // By itself first: what does not open is not put anywhere.
     let (backup, copy) = backup::open(custody, file, None)?;
+    if let Some(other) = custody
+        .header()
+        .map(|it| it.ring_id)
+        .ok()
+        .filter(|id| *id != copy.ring.id)
+    {
+        return Err(other_ring(
+            file,
+            &copy,
+            &format!("{} holds ring {other}", custody.store.describe()),
+        ));
+    }
     let here = custody.open(None, now()).ok();
     if here.as_ref().is_some_and(|here| says_it_all(here, &copy)) {
         said.push(format!(
@@ -131,6 +143,13 @@ fn put(
     }
     // The two together, before anything is written: two rings stay two.
     let both = custody.open_with_backup(&backup, now())?;
+    if let Some(NotServing::OtherRing { expected, .. }) = &both.refusing {
+        return Err(other_ring(
+            file,
+            &copy,
+            &format!("ring.id or the mark that is here names ring {expected}"),
+        ));
+    }
     file_store(config).create_directories()?;
     custody.put_backup(&backup, &both)?;
     said.push(format!(
@@ -144,6 +163,18 @@ fn put(
     let new = |id: &KeyId| here.as_ref().is_none_or(|here| here.ring.key(id).is_none());
     let gained = copy.ring.keys.iter().map(|key| &key.id).filter(|id| new(id));
     Ok(gained.cloned().collect())
+}
+
+/// Two rings stay two.
+fn other_ring(file: &Path, copy: &Opened, here: &str) -> Failure {
+    Failure::refused(
+        format!(
+            "cannot restore {}: it is a backup of ring {}, and {here}",
+            file.display(),
+            copy.ring.id
+        ),
+        "use a backup of the ring that belongs here; another ring needs a configuration of its own, and nothing was changed",
+    )
 }
 
 fn says_it_all(here: &Opened, copy: &Opened) -> bool {
