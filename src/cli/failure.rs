@@ -44,6 +44,16 @@ impl Failure {
         Self { hint, ..self }
     }
 
+    /// The same as a part that failed after `done` was done, and so no refusal of the whole.
+    pub(super) fn after(self, done: &str) -> Self {
+        let message = format!("{done}: {}", self.message);
+        Self {
+            code: 1,
+            message,
+            hint: self.hint,
+        }
+    }
+
     fn with_code(code: u8, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             code,

@@ -64,23 +64,25 @@ impl Remove {
         let unreachable = unreachable(&opened);
         let ids: Vec<[u8; 16]> = gone.iter().map(|slot| slot.id).collect();
         let roots: Vec<&dyn RootKey> = custody.roots.iter().map(AsRef::as_ref).collect();
-        let (mut opened, left) = custody.remove_slots(&opened, &ids, &roots, now())?;
-        if self.rotate {
-            opened = rotate_fresh(&custody, opened)?;
+        let (opened, left) = custody.remove_slots(&opened, &ids, &roots, now())?;
+        let (slots, mut generation) = (rows(&opened.head.header.slots), opened.ring.generation);
+        // Whatever comes of it, the slot is removed, and what its root still opens is to be told.
+        let rotated = self.rotate.then(|| rotate_fresh(&custody, opened)).transpose();
+        if let Ok(Some(rotated)) = &rotated {
+            generation = rotated.ring.generation;
         }
         drop(busy);
         let removed = Removed {
             removed: gone.iter().map(row).collect(),
-            slots: rows(&opened.head.header.slots),
-            generation: opened.ring.generation,
+            slots,
+            generation,
             left,
             unreachable,
             warnings,
-            waiting: self
-                .wait
-                .for_server(&config, opened.ring.generation, self.output.form),
+            waiting: self.wait.for_server(&config, generation, self.output.form),
         };
         self.output.print(&removed, |removed| self.text(removed));
+        rotated.map_err(|why| why.after("the slot is removed, and the active key is not replaced"))?;
         if !removed.left.is_empty() {
             return Err(Failure::failed(
                 format!(
