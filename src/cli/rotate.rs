@@ -109,6 +109,7 @@ impl Rotate {
                 .backup
                 .iter()
                 .filter_map(|_| opened.backup_warning())
+                .chain(opened.growth_warning(now()))
                 .collect(),
             waiting,
         };

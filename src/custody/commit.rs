@@ -7,7 +7,7 @@ use super::{CommitError, Custody, Head, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
 use crate::format::FormatError;
-use crate::format::generation::{self, Header, Slot};
+use crate::format::generation::{self, Header, MAX_LEN, Slot};
 use crate::format::mark::{self, Mark};
 use crate::format::wrapped_seed;
 use crate::keyring::ring::{Ring, UnixTime};
@@ -73,6 +73,7 @@ impl Custody {
             ..written
         };
         opened.warnings.extend(opened.backup_warning());
+        opened.warnings.extend(opened.growth_warning(now));
         self.settle_and_prune(&opened, opened.mark.as_ref(), &next.prune)?;
         Ok(opened)
     }
@@ -164,7 +165,12 @@ impl Custody {
                 "the next generation breaks a rule: {rule}"
             )))
         })?;
+        refuse_repeated(&ring, ring_key)?;
         let bytes = generation::encode(&header, &ring, ring_key)?;
+        if bytes.len() > MAX_LEN {
+            let (keys, length) = (ring.keys.len(), bytes.len());
+            return Err(CommitError::Full { keys, length });
+        }
         let stored = generation::parse(&bytes)
             .map_err(|why| CommitError::Store(StoreError::Corrupt(why.to_string())))?;
         let verify = |again: &[u8]| verify(again, &ring, ring_key);
@@ -226,6 +232,18 @@ pub fn test_keys(written: &Ring, read: &Ring) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A generator that repeats itself is caught where it matters most: the newest key has the bytes of no other.
+fn refuse_repeated(ring: &Ring, ring_key: &Key32) -> Result<(), CommitError> {
+    let Some((newest, others)) = ring.keys.split_last() else {
+        return Ok(());
+    };
+    let mut known = others.iter().map(|key| key.material.as_ref()).chain([ring_key]);
+    match known.any(|key| key.expose() == newest.material.expose()) {
+        true => Err(CommitError::Repeated),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn refuse_frozen(base: &Opened) -> Result<(), CommitError> {

@@ -4,6 +4,7 @@ use super::Frozen;
 use crate::crypto::RandomnessError;
 use crate::crypto::aead::SealError;
 use crate::format::FormatError;
+use crate::format::generation::MAX_LEN;
 use crate::keyring::RingId;
 use crate::keyring::lifecycle::Refusal;
 use crate::root::RootError;
@@ -88,6 +89,15 @@ impl OpenError {
             Self::Roots { tried, .. } if tried.iter().all(|(_, why)| *why == RootError::WrongRoot) => {
                 "wrong root: restore the root that this ring was made with; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into()
             }
+            Self::Roots { tried, .. } if tried.iter().any(|(_, why)| matches!(why, RootError::Corrupt(_))) => {
+                "put a good copy of the ring back from the mirror or a backup, or use another of its roots; the file was left as it is".into()
+            }
+            Self::Roots { tried, .. } if tried.iter().any(|(_, why)| matches!(why, RootError::Config(_))) => {
+                "put the root back as it was when the ring was made, byte for byte; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into()
+            }
+            Self::Roots { tried, .. } if tried.iter().any(|(_, why)| matches!(why, RootError::Denied(_))) => {
+                "mend owner or mode as it says; who could read the root meanwhile may know the ring key: `kekring root remove` replaces it".into()
+            }
             Self::Roots { .. } => "bring one of the roots back; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into(),
             Self::Development { development: true, .. } => "use it with `--dev DIR`, for tests only; `kekring init` makes a real ring".into(),
             Self::Development { .. } => "`--dev` is for throw-away rings; use --config for this one".into(),
@@ -104,17 +114,22 @@ impl OpenError {
         }
     }
 
+    /// Not damaged: a newer version wrote it for its own like.
+    pub(super) fn is_newer(&self) -> bool {
+        let Self::Format { why, .. } = self else {
+            return false;
+        };
+        matches!(why, FormatError::Newer { .. })
+    }
+
     /// Refused for safety, as opposed to failed.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Development { .. }
-                | Self::TwoRings { .. }
-                | Self::Store {
-                    why: StoreError::Denied(_),
-                    ..
-                }
-        )
+        match self {
+            Self::Development { .. } | Self::TwoRings { .. } => true,
+            Self::Store { why, .. } => matches!(why, StoreError::Denied(_)),
+            Self::Roots { tried, .. } => tried.iter().any(|(_, why)| matches!(why, RootError::Denied(_))),
+            _ => false,
+        }
     }
 }
 
@@ -149,6 +164,21 @@ pub enum CommitError {
     /// The slots would not be as they must be; nothing was written.
     #[error("cannot change the root slots: {0}")]
     Slots(String),
+    /// One more key than a generation has room for; nothing was written.
+    #[error(
+        "cannot change the ring: with {keys} keys it would take {length} bytes, and a ring has at most {MAX_LEN}"
+    )]
+    Full {
+        /// How many keys it would hold.
+        keys: usize,
+        /// How long it would be.
+        length: usize,
+    },
+    /// Two keys of the same bytes; nothing was written.
+    #[error(
+        "cannot change the ring: the kernel's generator gave the same random bytes twice, and two keys would be one"
+    )]
+    Repeated,
     /// There is nothing to bind the ring to.
     #[error("cannot bind the ring to this machine: it has no machine id")]
     NoMachineId,
@@ -174,6 +204,8 @@ impl CommitError {
             Self::Slots(_) => {
                 "`kekring root verify` shows what opens each; `--open-with -` asks for a recovery code".into()
             }
+            Self::Full { .. } => "it serves on with the keys that it has; raise rotation.period, and rotate by hand only where a key must go".into(),
+            Self::Repeated => "find out why getrandom(2) repeats itself, as in a machine whose generator was never seeded; no key may be made there".into(),
             Self::NoMachineId => "name the file that has it in node.machineIdFile".into(),
             Self::Randomness(_) | Self::Seal(_) => "the kernel must offer getrandom(2)".into(),
         }
@@ -181,10 +213,12 @@ impl CommitError {
 
     /// Refused for safety, as opposed to failed.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Frozen(_) | Self::Refused(_) | Self::Slots(_) | Self::Store(StoreError::Denied(_))
-        )
+        match self {
+            Self::Frozen(_) | Self::Refused(_) | Self::Slots(_) | Self::Full { .. } | Self::Repeated => true,
+            Self::Store(why) => matches!(why, StoreError::Denied(_)),
+            Self::Root { why, .. } => matches!(why, RootError::Denied(_)),
+            _ => false,
+        }
     }
 }
 

@@ -40,6 +40,14 @@ pub enum Reason {
         /// Why.
         why: JoinError,
     },
+    /// A newer version wrote a newer generation than the one that opened: nothing is lost, this one cannot read it.
+    #[error("generation {generation} cannot be used: {why}")]
+    NewerGeneration {
+        /// Its number.
+        generation: u64,
+        /// Which version it needs.
+        why: String,
+    },
     /// A newer version wrote something that this one cannot write back.
     #[error("a newer kekring wrote this ring; this one serves it and never writes it")]
     NewerFormat,
@@ -64,7 +72,9 @@ impl Reason {
                 "put the newest generation back, or `kekring restore` a backup that has it; when it is lost for good, `kekring ring accept`"
             }
             Self::Unjoinable { .. } => "move the files of one history elsewhere; delete nothing",
-            Self::NewerFormat => "use the kekring version that wrote it, or a later one",
+            Self::NewerFormat | Self::NewerGeneration { .. } => {
+                "use the kekring version that wrote it, or a later one"
+            }
             Self::OtherRing(_) => {
                 "check ring.id and ring.mirror: ring or mark belong to another ring; delete nothing"
             }

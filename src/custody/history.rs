@@ -56,10 +56,22 @@ pub(super) fn assemble(
         join_history(&mut opened, version, &marks, now);
     }
     let highest = |mark: &Mark| (mark.reported.sequence(), mark.generation);
-    if let Some(mark) = marks.into_iter().max_by_key(highest) {
-        apply_mark(&mut opened, mark);
+    match marks.into_iter().max_by_key(highest) {
+        Some(mark) => apply_mark(&mut opened, mark),
+        None => refuse_unmarked(&mut opened, damage),
     }
     opened
+}
+
+/// A generation is used only once its mark is written. Without a mark nothing says that an unreadable one was not.
+fn refuse_unmarked(opened: &mut Opened, damage: &Damage) {
+    let newest = damage.iter().map(|(generation, _)| *generation).max();
+    let active = opened.ring.active().map(|key| key.id.clone());
+    if let (Some(unread), Some(active)) = (newest.filter(|it| *it > opened.head.header.generation), active)
+        && opened.refusing.is_none()
+    {
+        opened.refusing = Some(NotServing::Unmarked { active, unread });
+    }
 }
 
 /// What the next commit removes: more than are kept, and what is sealed under an earlier ring key, whose roots may have
@@ -78,8 +90,12 @@ fn complaints(known: &mut Vec<String>, damage: &Damage, head: &Version) -> (Vec<
     warnings.extend(damage.iter().map(|(_, why)| why.cause()));
     let mut frozen = None;
     for (generation, why) in damage.iter().filter(|(number, _)| *number > head.ring.generation) {
-        let (generation, why) = (*generation, why.cause());
-        Frozen::add(&mut frozen, Reason::Damaged { generation, why });
+        let (generation, newer, why) = (*generation, why.is_newer(), why.cause());
+        let reason = match newer {
+            true => Reason::NewerGeneration { generation, why },
+            false => Reason::Damaged { generation, why },
+        };
+        Frozen::add(&mut frozen, reason);
     }
     if !head.writable {
         Frozen::add(&mut frozen, Reason::NewerFormat);

@@ -23,15 +23,18 @@ use std::sync::Arc;
 use crate::crypto::kdf::{self, Context};
 use crate::crypto::secret::Key32;
 use crate::format::backup::BackupRecord;
-use crate::format::generation::Hash;
+use crate::format::generation::{Hash, MAX_LEN};
 pub use crate::format::generation::{Header, Slot};
 use crate::format::mark::Mark;
 use crate::keyring::lifecycle::Refusal;
-use crate::keyring::ring::Ring;
+use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::{Keyring, NotServing, RingId, lifecycle};
 use crate::root::RootKey;
 use crate::store::{RingStore, Stamp};
 
+/// More keys than that in a day are worth a word.
+const MANY_A_DAY: usize = 10;
+const DAY: u64 = 24 * 60 * 60;
 const MACHINE_LABEL: &str = "kekring/v1/machine";
 
 /// A ring's store, the roots that may open it, and what the caller expects to find.
@@ -101,6 +104,19 @@ impl Opened {
             return Ok(self.ring.clone());
         }
         lifecycle::successor(&self.ring)
+    }
+
+    /// That the ring grows faster than any period asks for, in words. Throw-away rings may.
+    pub fn growth_warning(&self, now: UnixTime) -> Option<String> {
+        let day = |time: UnixTime| time <= now && now.since(time) < DAY;
+        let keys = self.ring.keys.iter();
+        let young = keys.filter(|key| key.activated.is_some_and(day)).count();
+        let length = self.head.bytes.len();
+        (young > MANY_A_DAY && !self.ring.development).then(|| {
+            format!(
+                "{young} keys became active within a day, and every key is kept: the ring takes {length} of at most {MAX_LEN} bytes"
+            )
+        })
     }
 
     /// Keeps the ring from being changed.

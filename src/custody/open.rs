@@ -88,6 +88,7 @@ impl Custody {
         }
         let mut opened = assemble(opening.versions, &damage, loaded, now);
         opened.warnings.extend(opened.backup_warning());
+        opened.warnings.extend(opened.growth_warning(now));
         if opened.ring.development != self.development {
             return Err(OpenError::Development {
                 place,

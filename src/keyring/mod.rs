@@ -43,6 +43,16 @@ pub enum NotServing {
         /// What the mark says.
         reported: KeyId,
     },
+    /// A newer generation is there and cannot be read, and no valid mark says what it reported.
+    #[error(
+        "generation {unread} cannot be read and no valid mark says what it reported: a key after {active} may be in use"
+    )]
+    Unmarked {
+        /// What the ring would report.
+        active: KeyId,
+        /// The number of the generation.
+        unread: u64,
+    },
     /// The ring is not the one that the mark or the configuration names.
     #[error("ring {found} is not the expected ring {expected}")]
     OtherRing {
