@@ -140,12 +140,14 @@ impl Custody {
             })
     }
 
-    /// The mark after `opened` is used. `seen` moves only with the reported key.
+    /// The mark after `opened` is used. `seen` moves with the reported key, and where it lies in the future: the clock was
+    /// ahead then, or is behind now, and a time that is still to come would keep a node that restarts from ever rotating.
     pub fn next_mark(&self, known: Option<&Mark>, opened: &Opened, now: UnixTime) -> Option<Mark> {
         let next = Mark::of(&opened.ring, opened.head.hash, now)?;
         let seen = known
             .filter(|known| known.reported == next.reported)
-            .map(|known| known.seen);
+            .map(|known| known.seen)
+            .filter(|seen| *seen <= now);
         Some(Mark {
             seen: seen.unwrap_or(now),
             ..next
