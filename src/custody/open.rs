@@ -126,8 +126,10 @@ impl Custody {
             }
             let mut outcome = open_with(&candidate.stored, &keys);
             if outcome.is_none() && (held.is_none() || opening.versions.is_empty()) {
-                keys.extend(asking.ring_key(&candidate.stored.header));
-                outcome = open_with(&candidate.stored, &keys);
+                outcome = asking.ring_key(&candidate.stored.header).map(|key| {
+                    keys.push(Arc::clone(&key));
+                    open_with(&candidate.stored, &[key]).unwrap_or_else(|| Err(strange_slots()))
+                });
             }
             let number = candidate.stored.header.generation;
             match outcome {
@@ -218,6 +220,11 @@ pub(super) fn generation_of(name: &str) -> u64 {
 
 fn store_error(place: String, why: StoreError) -> OpenError {
     OpenError::Store { place, why }
+}
+
+/// A root has opened a slot, and the body is sealed under another key: the two were not written together.
+fn strange_slots() -> FormatError {
+    FormatError::Tampered("its root slots hold another ring key than that of its body".into())
 }
 
 /// Opens a generation with the first of `keys` that fits; `None` where none does.
