@@ -156,6 +156,12 @@ fn put(
         "restored generation {} from {shown}",
         copy.ring.generation
     ));
+    if here.is_none() && both.mark.is_none() {
+        said.push(
+            "nothing here tells what came after this backup: if the ring was rotated since, `kekring rotate` makes the key active again that was in use"
+                .into(),
+        );
+    }
     // Until something changes, this is the backup of what is here.
     if both.head.hash == copy.head.hash && both.backup.is_none() {
         let _ = custody.note_backup(&copy, copy.head.header.written);
