@@ -68,6 +68,9 @@ pub(super) fn root_key(origin: &str, bytes: &[u8]) -> Result<Key32, RootError> {
             text if text.trim_ascii().len() == 64 => {
                 "looks like hexadecimal text; a root key file is 32 raw bytes".to_owned()
             }
+            text if text.trim_ascii().len() == 44 && text.trim_ascii().ends_with(b"=") => {
+                "looks like base64 text; a root key file is 32 raw bytes".to_owned()
+            }
             _ => format!("is {} bytes; a root key file is 32 raw bytes", bytes.len()),
         };
         RootError::Config(format!("{origin} {what}"))
