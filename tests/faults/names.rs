@@ -95,7 +95,8 @@ fn made_by_macros(module: &str, text: &str) -> Vec<String> {
         if !(definition.contains("#[test]") && definition.contains("fn $")) {
             continue;
         }
-        let calls = text.split(&format!("\n{name}! {{\n")).skip(1);
+        let call = format!("\n{name}! {{\n");
+        let calls = text.split(call.as_str()).skip(1);
         let lines = calls
             .filter_map(|call| call.split("\n}").next())
             .flat_map(str::lines);

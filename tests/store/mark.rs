@@ -163,3 +163,20 @@ fn a_ring_that_was_put_back_to_an_older_state_lifts_no_suspension() {
     let why = older.keyring().status().unwrap_err().to_string();
     assert!(why.contains("is suspended"), "{why}");
 }
+
+#[test]
+fn without_a_mark_an_unreadable_newest_generation_keeps_an_older_one_from_reporting() {
+    let bench = Bench::new();
+    let (sealed, id) = bench.open().keyring().encrypt(None, &[7; 32]).unwrap();
+    bench.rotate();
+    fs::write(bench.newest(), "rubbish").unwrap();
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+
+    let opened = bench.open();
+
+    let why = opened.keyring().status().unwrap_err().to_string();
+    assert!(why.contains("generation 2 cannot be read"), "{why}");
+    let plain = opened.keyring().decrypt(id.as_str(), &sealed).unwrap();
+    assert_eq!(plain.expose(), [7; 32]);
+    assert!(bench.try_rotate(&opened).is_err());
+}
