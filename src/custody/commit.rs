@@ -236,9 +236,14 @@ pub fn test_keys(written: &Ring, read: &Ring) -> Result<(), String> {
     Ok(())
 }
 
-/// A generator that repeats itself is caught where it matters most: the newest key has the bytes of no other.
+/// A generator that repeats itself is caught where it matters most: a key that was just made has the bytes of no other.
+/// Keys that exist already are kept, whatever they are: a join must not fail over them.
 fn refuse_repeated(ring: &Ring, ring_key: &Key32) -> Result<(), CommitError> {
-    let Some((newest, others)) = ring.keys.split_last() else {
+    let Some((newest, others)) = ring
+        .keys
+        .split_last()
+        .filter(|(it, _)| it.changed == ring.generation)
+    else {
         return Ok(());
     };
     let mut known = others.iter().map(|key| key.material.as_ref()).chain([ring_key]);
