@@ -9,13 +9,13 @@ mod inspect;
 mod write;
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) use inspect::file_name;
 use inspect::{check_directory, names, parse_name, read_file, unavailable};
 pub(super) use write::publish_anywhere;
-use write::{lock, may_write, prune_place, publish, remove_unfinished, replace};
+use write::{lock, make_directory, may_write, prune_place, publish, remove_unfinished, replace};
 
 use super::{Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
 
@@ -34,16 +34,10 @@ impl FileStore {
         Self { dir, mirror }
     }
 
-    /// Makes the directories that are missing, 0700. For `init`.
+    /// Makes the directories that are missing, 0700 and durable, their names included. For `init`.
     pub fn create_directories(&self) -> Result<(), StoreError> {
         for dir in self.places() {
-            let made = fs::create_dir_all(dir.parent().unwrap_or(Path::new("/"))).and_then(|()| {
-                match rustix::fs::mkdir(dir, rustix::fs::Mode::RWXU) {
-                    Err(rustix::io::Errno::EXIST) => Ok(()),
-                    other => other.map_err(io::Error::from),
-                }
-            });
-            made.map_err(|why| unavailable("cannot create", dir, &why))?;
+            make_directory(dir).map_err(|why| unavailable("cannot create", dir, &why))?;
             check_directory(dir)?;
         }
         Ok(())
@@ -132,11 +126,19 @@ impl RingStore for FileStore {
         remove_unfinished(&self.dir);
         let name = file_name(new.generation, &new.hash);
         publish(&self.dir, &name, new.bytes, owner, Some(new.verify))?;
+        // The lock is held, so this is what lies there now; reading it could fail, and the generation is durable. What
+        // others write from now on is not in this stamp, and so a conflict.
+        let mut names = base.0.clone();
         for old in prune {
-            let _ = fs::remove_file(self.dir.join(old));
+            if fs::remove_file(self.dir.join(old)).is_ok() {
+                names.retain(|name| name != old);
+            }
         }
-        // Still under the lock: what others write from now on is not in this stamp, and so a conflict.
-        Ok((name, self.stamp()?))
+        if !names.contains(&name) {
+            names.push(name.clone());
+            names.sort_unstable();
+        }
+        Ok((name, Stamp(names)))
     }
 
     fn settle(

@@ -174,10 +174,44 @@ fn write_unfinished(dir: &Path, bytes: &[u8], owner: Owner) -> io::Result<tempfi
 pub(super) fn replace(dir: &Path, path: &Path, bytes: &[u8], owner: Owner) -> Result<(), StoreError> {
     let write = || {
         let file = write_unfinished(dir, bytes, owner)?;
+        if fs::read(file.path())? != bytes {
+            return Err(io::Error::other("it reads back other than it was written"));
+        }
         file.persist(path).map_err(|failed| failed.error)?;
         sync_directory(dir)
     };
     write().map_err(|why| unavailable("cannot write", path, &why))
+}
+
+/// Makes a directory, 0700, and those above it that are missing. A name is durable once its directory is synced.
+pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
+    let above = match dir.parent() {
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+        None => Path::new("/"),
+    };
+    make_above(above)?;
+    match rustix::fs::mkdir(dir, rustix::fs::Mode::RWXU) {
+        Ok(()) => sync_directory(above),
+        // A killed process may have made it; whoever may not read its directory cannot have.
+        Err(rustix::io::Errno::EXIST) => sync_directory(above).or(Ok(())),
+        Err(why) => Err(why.into()),
+    }
+}
+
+fn make_above(dir: &Path) -> io::Result<()> {
+    let Some(above) = dir.parent().filter(|_| !dir.exists()) else {
+        return Ok(());
+    };
+    make_above(above)?;
+    match fs::create_dir(dir) {
+        Err(why) if why.kind() == ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    if above.as_os_str().is_empty() {
+        return sync_directory(Path::new("."));
+    }
+    sync_directory(above)
 }
 
 fn sync_directory(dir: &Path) -> io::Result<()> {
