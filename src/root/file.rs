@@ -113,6 +113,9 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) ->
             std::os::unix::fs::fchown(file.as_file(), Some(uid), Some(gid))?;
         }
         file.as_file().sync_all()?;
+        if *Zeroizing::new(std::fs::read(file.path())?) != bytes {
+            return Err(std::io::Error::other("it reads back other than it was written"));
+        }
         file.persist_noclobber(path).map_err(|failed| failed.error)?;
         File::open(dir)?.sync_all().inspect_err(|_| {
             let _ = std::fs::remove_file(path);
