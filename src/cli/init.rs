@@ -52,7 +52,7 @@ impl Init {
         refuse_if_one_exists(&config)?;
         let made_roots = make_missing_root_files(&config)?;
         let result = self.make(&config, recovery.as_ref());
-        if result.is_err() {
+        if result.is_err() && nothing_was_made(&config) {
             // Nothing hangs on them: the next attempt finds the place as this one did.
             for path in made_roots {
                 let _ = std::fs::remove_file(path);
@@ -72,7 +72,9 @@ impl Init {
     fn make(&self, config: &Config, recovery: Option<&Recovery>) -> Result<(), Failure> {
         let further: Vec<Box<dyn RootKey>> = recovery.map(Recovery::make).transpose()?.into_iter().collect();
         let made = create(config, &further, &custody(config)?);
-        if let (Err(_), Some(recovery)) = (&made, recovery) {
+        if let (Err(_), Some(recovery)) = (&made, recovery)
+            && nothing_was_made(config)
+        {
             recovery.forget();
         }
         let opened = made?;
@@ -143,6 +145,12 @@ pub(super) fn create(
     ring.machine = custody.machine_tag(ring.id);
     ring.development = config.development;
     Ok(custody.create(ring, further, time)?)
+}
+
+/// True only where it is certain that no generation is left: one may be durable although its mirror or mark failed, and
+/// then its roots are all that opens it.
+fn nothing_was_made(config: &Config) -> bool {
+    file_store(config).traces().is_ok_and(|traces| traces.is_empty())
 }
 
 /// Never is a ring made where one should exist.

@@ -1,6 +1,6 @@
 //! `kekring root add`: a slot for a root that has none. A slot counts once it has opened what it sealed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::recovery::{OpenWith, Recovery};
 use super::root::{Row, rows};
 use crate::config::Config;
-use crate::custody::{Header, opens};
+use crate::custody::{Custody, Header, Opened, opens};
 use crate::root::{RootConfig, RootError, RootKey};
 use crate::telemetry::now;
 
@@ -55,21 +55,12 @@ impl Add {
         let opened = custody.open(None, now())?;
         drop(opening);
         let known = opened.head.header.slots.len();
+        let before = opened.stamp().clone();
         let recovery = self.recovery()?;
         let mut made = Vec::new();
-        let new = match &recovery {
-            Some(recovery) => vec![recovery.make()?],
-            None => self.without_slot(&config, &opened.head.header, &mut made)?,
-        };
-        let sealing = busy("sealing the ring key");
-        let done = if new.is_empty() {
-            Ok(opened)
-        } else {
-            custody.add_slots(&opened, &new, now())
-        };
-        drop(sealing);
-        if done.is_err() {
-            recovery.iter().for_each(Recovery::forget);
+        let done = self.add(&config, &custody, opened, recovery.as_ref(), &mut made);
+        // A generation may be durable although its mirror or mark failed: then its slot hangs on what was made.
+        if done.is_err() && custody.store.stamp().is_ok_and(|now| now == before) {
             made.iter().for_each(|path| drop(std::fs::remove_file(path)));
         }
         let opened = done?;
@@ -81,6 +72,30 @@ impl Add {
         };
         self.output.print(&added, |added| text(added, recovery.as_ref()));
         Ok(())
+    }
+
+    /// Adds what is missing. Each file that it makes is named in `made`.
+    fn add(
+        &self,
+        config: &Config,
+        custody: &Custody,
+        opened: Opened,
+        recovery: Option<&Recovery>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<Opened, Failure> {
+        let new = match recovery {
+            Some(recovery) => {
+                let root = recovery.make()?;
+                made.extend(recovery.file().map(Path::to_owned));
+                vec![root]
+            }
+            None => self.without_slot(config, &opened.head.header, made)?,
+        };
+        if new.is_empty() {
+            return Ok(opened);
+        }
+        let _busy = Progress::begin(self.output.form, "sealing the ring key");
+        Ok(custody.add_slots(&opened, &new, now())?)
     }
 
     fn recovery(&self) -> Result<Option<Recovery>, Failure> {
