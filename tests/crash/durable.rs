@@ -17,7 +17,7 @@ impl Calls {
             .arg(&log)
             .args([
                 "-e",
-                "trace=openat,fsync,fdatasync,link,linkat,rename,renameat,renameat2",
+                "trace=openat,mkdir,mkdirat,fsync,fdatasync,link,linkat,rename,renameat,renameat2",
             ])
             .arg(KEKRING)
             .args(verb)
@@ -104,4 +104,27 @@ fn a_root_key_and_a_recovery_code_are_synced_before_and_after_they_are_named() {
     let done = calls.assert_durable(done, &[&format!("{dir}/code\"")], dir);
     let first = calls.find(done, &["link", "ring/gen-1-"]);
     assert!(done < first, "the code is safe before anything hangs on it");
+}
+
+#[test]
+fn the_directories_of_a_new_ring_are_named_durably_before_anything_lies_in_them() {
+    if !can_inject() {
+        return;
+    }
+    let plugin = Plugin::unmade("{}");
+    let (above, ring) = (plugin.dir.join("above"), plugin.dir.join("above/ring"));
+    plugin.configure(&format!(
+        "{{ring: {{store: {{file: {{dir: {}}}}}}}}}",
+        ring.display()
+    ));
+
+    let calls = Calls::of(&plugin, &["init", "--no-recovery"]);
+
+    let (dir, above) = (plugin.dir.to_str().unwrap(), above.to_str().unwrap());
+    let made = calls.find(0, &["mkdir", &format!("\"{above}\"")]);
+    calls.find(made, &["fsync(", &format!("<{dir}>")]);
+    let made = calls.find(made, &["mkdir", &format!("\"{above}/ring\"")]);
+    let synced = calls.find(made, &["fsync(", &format!("<{above}>")]);
+    let first = calls.find(0, &["link", "above/ring/gen-1-"]);
+    assert!(synced < first, "{}", calls.0.join("\n"));
 }
