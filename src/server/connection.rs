@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -13,8 +13,10 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
+use super::held::Reply;
 use super::measured::Measured;
 use super::peer::{Peer, Throttle};
+use super::places::Places;
 use super::resets::Watched;
 use super::stream::{Stream, Turn};
 use crate::keyring::KeyId;
@@ -43,8 +45,14 @@ pub struct Connection {
     pub peer: Peer,
     /// Of the lines about Encrypts that succeeded.
     pub encrypts: Throttle,
+    /// Bytes that its unfinished requests hold.
+    pub(super) held: AtomicUsize,
+    /// It had to go; its task ends.
+    pub(super) cut: AtomicBool,
     reported: Mutex<Option<Reported>>,
-    served: AtomicBool,
+    began: Instant,
+    /// When it last asked, in milliseconds since it began and one; 0 where it never did.
+    asked: AtomicU64,
 }
 
 /// What Status said last.
@@ -64,19 +72,32 @@ impl Connection {
         Self {
             peer,
             encrypts: Throttle::most(ENCRYPT_LINES, Duration::from_secs(1)),
+            held: AtomicUsize::new(0),
+            cut: AtomicBool::new(false),
             reported: Mutex::new(None),
-            served: AtomicBool::new(false),
+            began: Instant::now(),
+            asked: AtomicU64::new(0),
         }
     }
 
     /// Whether a request has reached the service.
     pub fn is_served(&self) -> bool {
-        self.served.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) != 0
     }
 
     /// A request has reached the service.
-    pub fn reached(&self) {
-        self.served.store(true, Ordering::Relaxed);
+    pub fn reached(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.began).as_millis();
+        self.asked.store(
+            u64::try_from(since).map_or(u64::MAX, |it| it + 1),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// How long ago it last asked for anything; `None` where it never did.
+    pub fn quiet(&self) -> Option<Duration> {
+        let asked = self.asked.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.began.elapsed().saturating_sub(Duration::from_millis(asked)))
     }
 
     /// Remembers what Status says.
@@ -110,12 +131,13 @@ impl Connection {
 pub struct Connections(Mutex<(u64, BTreeMap<u64, Arc<Connection>>)>);
 
 impl Connections {
-    fn add(&self, connection: &Arc<Connection>) -> u64 {
+    /// Lists it until the answer is dropped.
+    fn add(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.0 += 1;
         let number = table.0;
         table.1.insert(number, Arc::clone(connection));
-        number
+        Listed(Arc::clone(self), number)
     }
 
     fn remove(&self, number: u64) {
@@ -143,6 +165,15 @@ impl Connections {
     }
 }
 
+/// An open connection on the list, also where its task is ended from outside.
+struct Listed(Arc<Connections>, u64);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.0.remove(self.1);
+    }
+}
+
 /// What every connection needs.
 #[derive(Clone)]
 pub struct Shared {
@@ -152,6 +183,8 @@ pub struct Shared {
     pub refresh: Refresh,
     /// The open connections.
     pub connections: Arc<Connections>,
+    /// Their places.
+    pub places: Arc<Places>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Of what is said about clients that HTTP/2 refuses.
@@ -159,7 +192,8 @@ pub struct Shared {
 }
 
 /// Serves one admitted connection to its end; `watcher` tells it when to send GOAWAY and finish.
-pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watcher) {
+pub async fn serve(stream: UnixStream, connection: Arc<Connection>, shared: Shared, watcher: Watcher) {
+    let peer = connection.peer;
     let turn = Turn::default();
     let stream = match greeted(stream, &turn).await {
         Ok(stream) => stream,
@@ -168,7 +202,6 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watc
             return;
         }
     };
-    let connection = Arc::new(Connection::new(peer));
     let service = Measured {
         service: Service::server(
             shared.live,
@@ -177,15 +210,15 @@ pub async fn serve(stream: UnixStream, peer: Peer, shared: Shared, watcher: Watc
             Arc::clone(&shared.metrics),
         ),
         connection: Arc::clone(&connection),
+        places: shared.places,
         metrics: shared.metrics,
     };
     let stream = Watched::new(stream, Arc::clone(&connection), shared.malformed);
     let serving = http2_server().serve_connection(TokioIo::new(stream), service);
-    let number = shared.connections.add(&connection);
+    let _listed = shared.connections.add(&connection);
     if let Err(why) = turn.of(watcher.watch(serving)).await {
         tracing::debug!(%peer, %why, "connection ended");
     }
-    shared.connections.remove(number);
 }
 
 /// Tells a client that connects beyond the cap why it is not served, and closes soon. The stream is the same type as one that
@@ -197,7 +230,7 @@ pub async fn turn_away(stream: UnixStream, peer: Peer, malformed: Arc<Throttle>)
     };
     let answer = hyper::service::service_fn(|_: http::Request<hyper::body::Incoming>| async {
         let status = tonic::Status::resource_exhausted("too many connections are open");
-        Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>())
+        Ok::<_, std::convert::Infallible>(status.into_http().map(|body| Reply::new(body, None)))
     });
     let stream = Watched::new(stream, Arc::new(Connection::new(peer)), malformed);
     let serving = http2_server().serve_connection(TokioIo::new(stream), answer);

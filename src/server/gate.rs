@@ -7,12 +7,10 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
-use super::connection::{self, Shared};
+use super::connection::{self, Connection, Shared};
 use super::peer::{Admission, Peer, Throttle};
 use crate::telemetry::Metrics;
 
-/// Open connections at most; kube-apiserver has one for each provider entry, and a second while it reloads.
-pub const MAX_CONNECTIONS: usize = 256;
 /// Connections beyond the cap that are told so at one time.
 pub const MAX_TURNED_AWAY: usize = 16;
 /// At most one line of log in so long about refused peers, and one about failed accepts.
@@ -21,7 +19,6 @@ pub(super) const REFUSAL_LOG: Duration = Duration::from_secs(10);
 /// Decides on every connection before a byte of it is read.
 pub(super) struct Gate {
     admission: Admission,
-    places: Arc<Semaphore>,
     /// Beyond the cap a client is told so; beyond this it is closed without a word.
     antechamber: Arc<Semaphore>,
     refusals: Throttle,
@@ -34,7 +31,6 @@ impl Gate {
     pub(super) fn new(admission: Admission, metrics: Arc<Metrics>) -> Self {
         Self {
             admission,
-            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             antechamber: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
             refusals: Throttle::new(REFUSAL_LOG),
             failures: Throttle::new(REFUSAL_LOG),
@@ -53,7 +49,8 @@ impl Gate {
                 };
             }
         };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let connection = Arc::new(Connection::new(peer));
+        let Some(place) = shared.places.enter(&connection) else {
             self.metrics.turned_away.inc();
             if let Ok(place) = Arc::clone(&self.antechamber).try_acquire_owned() {
                 let malformed = Arc::clone(&shared.malformed);
@@ -64,11 +61,13 @@ impl Gate {
             }
             return self.refuse("too many connections", &peer.to_string());
         };
-        let serving = connection::serve(stream, peer, shared.clone(), graceful.watcher());
-        tokio::spawn(async move {
+        let number = place.number;
+        let serving = connection::serve(stream, connection, shared.clone(), graceful.watcher());
+        let task = tokio::spawn(async move {
             serving.await;
             drop(place);
         });
+        shared.places.served_by(number, task.abort_handle());
     }
 
     /// A connection could not be accepted.

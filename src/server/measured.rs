@@ -1,6 +1,7 @@
 //! Counts and times every request around the generated service, so that what tonic answers by itself counts too.
 
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,11 +9,14 @@ use std::time::Instant;
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tower::Service;
 
 use super::connection::Connection;
+use super::held::{Held, Message, Reply};
+use super::places::Places;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{CANCELED, Method};
 
@@ -24,23 +28,27 @@ const UNKNOWN: usize = 2;
 pub(super) struct Measured<S> {
     pub(super) service: S,
     pub(super) connection: Arc<Connection>,
+    pub(super) places: Arc<Places>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Measured<S>
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = Answer> + Clone,
+    S: Service<Request<Message>, Response = Response<Body>, Error = Infallible, Future = Answer> + Clone,
 {
-    type Response = Response<Body>;
+    type Response = Response<Reply>;
     type Error = Infallible;
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        self.connection.reached();
         let call = Call::begin(&self.metrics, method(request.uri().path()));
+        self.connection.reached(call.started);
+        let held = Held::by(&self.places, &self.connection, request.headers());
+        let request = request.map(|body| Message::new(body, &self.places, &self.connection));
         Answering {
             answer: self.service.clone().call(request),
             call: Some(call),
+            held: Some(held),
         }
     }
 }
@@ -51,19 +59,31 @@ type Answer = BoxFuture<Response<Body>, Infallible>;
 pub(super) struct Answering {
     answer: Answer,
     call: Option<Call>,
+    held: Option<Held>,
 }
 
 impl Future for Answering {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<Reply>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut answer = ready!(self.answer.as_mut().poll(context))?;
+        let polled = catch_unwind(AssertUnwindSafe(|| self.answer.as_mut().poll(context)));
+        let mut answer = match polled {
+            Ok(polled) => ready!(polled)?,
+            Err(_) => panicked(),
+        };
         size_errors_are_exhaustion(&mut answer);
         if let Some(call) = self.call.take() {
             call.end(code(&answer));
         }
-        Poll::Ready(Ok(answer))
+        let held = self.held.take();
+        Poll::Ready(Ok(answer.map(|body| Reply::new(body, held))))
     }
+}
+
+/// A panic fails this request and no other.
+fn panicked() -> Response<Body> {
+    tracing::error!("a request panicked; it alone failed");
+    Status::internal("internal error").into_http()
 }
 
 /// tonic answers OUT_OF_RANGE to a message over its limit; gRPC's word for that is RESOURCE_EXHAUSTED, and the service

@@ -5,11 +5,13 @@ pub mod confine;
 pub mod connection;
 mod gate;
 mod gauges;
+mod held;
 pub mod listener;
 mod measured;
 mod notify;
 mod pages;
 pub mod peer;
+mod places;
 pub mod protect;
 mod resets;
 pub mod status_file;
@@ -26,7 +28,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-pub use gate::{MAX_CONNECTIONS, MAX_TURNED_AWAY};
+pub use gate::MAX_TURNED_AWAY;
+pub use places::{GREEDY, MAX_CONNECTIONS, MAX_HELD, QUIET};
 
 use connection::{Connections, Shared};
 use gate::{Gate, REFUSAL_LOG};
@@ -34,6 +37,7 @@ use listener::{Door, ListenError, SocketSpec};
 use notify::Passed;
 use pages::Pages;
 use peer::{Admission, Throttle};
+use places::Places;
 use protect::Protection;
 use status_file::StatusFile;
 
@@ -108,6 +112,7 @@ async fn run(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenEr
         live,
         refresh: handles.refresh.clone(),
         connections: Arc::new(Connections::default()),
+        places: Arc::new(Places::new(Arc::clone(&metrics))),
         metrics,
         malformed: Arc::new(Throttle::new(REFUSAL_LOG)),
     };

@@ -29,6 +29,8 @@ pub(super) struct Stream {
     turn: Turn,
     /// The turn in which something was to be written first.
     asked: Option<u64>,
+    /// The turn in which more came than was asked for.
+    filled: Option<u64>,
 }
 
 /// Counts how often a connection has been polled, by its stream's reckoning of time.
@@ -60,6 +62,7 @@ impl Stream {
             full: None,
             turn,
             asked: None,
+            filled: None,
         })
     }
 
@@ -112,15 +115,23 @@ impl AsyncRead for Stream {
             self.before = later;
             return Poll::Ready(Ok(()));
         }
+        let turn = self.turn.now();
+        if self.filled == Some(turn) {
+            // One buffer a turn: a client that sends without end waits for the others.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             let mut ready = ready!(self.socket.poll_read_ready(context))?;
             let unfilled = buffer.initialize_unfilled();
+            let room = unfilled.len();
             match ready.try_io(|socket| socket.get_ref().read(unfilled)) {
                 Ok(Ok(count)) => {
-                    if (1..unfilled.len()).contains(&count) {
+                    if (1..room).contains(&count) {
                         // Nothing is left: no second call to hear so.
                         ready.clear_ready();
                     }
+                    self.filled = (count == room).then_some(turn);
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
                 }

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub peers_refused: Counter,
     /// Admitted peers beyond the cap.
     pub turned_away: Counter,
+    /// Connections that had to go for others.
+    pub connections_cut: Counter,
     /// Accepts that failed.
     pub accepts_failed: Counter,
     /// Connections to the telemetry listener beyond its cap.
@@ -60,6 +62,10 @@ impl Metrics {
             keys: Keys::new(&mut made.0),
             peers_refused: made.counter("peers_refused", "Connections of users that are not admitted"),
             turned_away: made.counter("connections_turned_away", "Connections beyond the cap"),
+            connections_cut: made.counter(
+                "connections_cut",
+                "Connections closed because others needed their place or their memory",
+            ),
             accepts_failed: made.counter("accepts_failed", "Connections that could not be accepted"),
             scrapes_refused: made.counter("telemetry_refused", "Connections here beyond the cap"),
             last_status: made.time(

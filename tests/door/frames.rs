@@ -1,9 +1,9 @@
 //! HTTP/2 frames as attacks: resets, continuations, windows, pings and settings.
 
-use crate::honest::under;
+use crate::honest::{under, under_three};
 use crate::raw::{
-    CONTINUATION, ENCRYPT, END_HEADERS, HEADERS, PING, RST_STREAM, Raw, SETTINGS, STATUS, WINDOW_UPDATE,
-    block, frame, head, request, streams,
+    CONTINUATION, DATA, ENCRYPT, END_HEADERS, HEADERS, PING, RST_STREAM, Raw, SETTINGS, STATUS,
+    WINDOW_UPDATE, block, frame, head, message_of, request, streams,
 };
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
@@ -174,8 +174,8 @@ fn windows_that_are_shut_or_burst_disturb_nobody() {
 
 #[test]
 fn clients_that_never_read_their_answers_disturb_nobody() {
-    under("stalled readers", "{}", |plugin, honest| {
-        let mut stalled: Vec<Raw> = (0..50).map(|_| Raw::connect(&plugin.socket, &[])).collect();
+    under_three("stalled readers", |plugin, honest| {
+        let mut stalled: Vec<Raw> = (0..250).map(|_| Raw::connect(&plugin.socket, &[])).collect();
         for raw in &mut stalled {
             raw.0.set_nonblocking(true).unwrap();
             let mut taken = 0;
@@ -189,5 +189,27 @@ fn clients_that_never_read_their_answers_disturb_nobody() {
         }
         honest.goes_on();
         drop(stalled);
+    });
+}
+#[test]
+fn messages_that_never_end_disturb_nobody() {
+    under_three("messages without end", |plugin, honest| {
+        // Each claims 60,000 bytes and sends all of them but the last, on every stream of every connection.
+        let unfinished = {
+            let mut bytes = message_of(&[7; 60_000]);
+            bytes.pop();
+            bytes
+        };
+        let mut held: Vec<Raw> = (0..8).map(|_| Raw::connect(&plugin.socket, &[])).collect();
+        for stream in streams().take(1024) {
+            held.retain_mut(|raw| {
+                raw.send_and_drain(&head(stream, ENCRYPT))
+                    && unfinished
+                        .chunks(16_000)
+                        .all(|part| raw.send_and_drain(&frame(DATA, 0, stream, part)))
+            });
+        }
+        honest.goes_on();
+        drop(held);
     });
 }

@@ -137,6 +137,22 @@ fn the_table_of_keys_has_every_key_with_its_default() {
     assert_eq!(period, Ok(Rotation::default().period));
 }
 
+/// What the table says of the cap and of who has to go.
+fn connections() -> String {
+    format!(
+        "{}; one more takes the place of one that never asked, of the process with most where it has over {}, \
+         or that was quiet for {} min; else the {} beyond are told",
+        server::MAX_CONNECTIONS,
+        server::GREEDY,
+        server::QUIET.as_secs() / 60,
+        server::MAX_TURNED_AWAY
+    )
+}
+
+fn held() -> String {
+    format!("{} MiB in all", server::MAX_HELD >> 20)
+}
+
 #[test]
 fn the_table_of_limits_has_the_limits_of_the_code() {
     use format::{generation, wrapped_seed};
@@ -163,7 +179,8 @@ fn the_table_of_limits_has_the_limits_of_the_code() {
         ("annotations", "none".to_owned()),
         ("gRPC message", kib(service::MAX_MESSAGE)),
         ("request headers", kib(usize::try_from(MAX_HEADERS).unwrap())),
-        ("connections", server::MAX_CONNECTIONS.to_string()),
+        ("connections", connections()),
+        ("held by unfinished requests", held()),
         ("requests at once, each connection", MAX_STREAMS.to_string()),
         (
             "first bytes of a connection",

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::client::Client;
 use crate::path::run_directory;
-use crate::support::{KEKRING, PATIENCE, Plugin, ignored, shown, wait_until};
+use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, ignored, shown, wait_until};
 
 #[test]
 fn what_is_no_http_2_is_closed_without_an_answer() {
@@ -134,7 +134,7 @@ fn a_client_that_is_served_is_not_called_old() {
 }
 
 #[test]
-fn a_connection_over_the_cap_is_told_so_and_those_below_go_on() {
+fn a_connection_over_the_cap_takes_the_place_of_one_that_never_asked() {
     let plugin = Plugin::start();
     let first = Client::connect(&plugin.socket);
     first.status().unwrap();
@@ -142,6 +142,78 @@ fn a_connection_over_the_cap_is_told_so_and_those_below_go_on() {
     while held.len() < kekring::server::MAX_CONNECTIONS - 1 {
         held.push(idle(&plugin.socket));
     }
+
+    Client::connect(&plugin.socket).status().unwrap();
+
+    // The oldest of those, and not the one that has asked and is older.
+    assert!(is_closed(&mut held[0]));
+    let probe = plugin.verb(&["probe", "--round-trip"]);
+    assert!(probe.status.success(), "another process: {}", shown(&probe));
+    first.status().unwrap();
+    wait_until("the log to name the process", PATIENCE, || {
+        let who = format!(
+            "closed for a newcomer peer=uid={},pid={} ",
+            rustix::process::geteuid().as_raw(),
+            std::process::id()
+        );
+        plugin.log().contains(&who)
+    });
+}
+
+/// Whether the server closes it; it has said all else before.
+fn is_closed(stream: &mut UnixStream) -> bool {
+    stream.read_to_end(&mut Vec::new()).is_ok()
+}
+
+#[test]
+fn a_process_that_asks_on_every_connection_there_is_keeps_no_other_out() {
+    let plugin = Plugin::start();
+    let _held = asking(&plugin.socket);
+
+    for _ in 0..5 {
+        let probe = plugin.verb(&["probe", "--round-trip"]);
+
+        assert!(probe.status.success(), "{}", shown(&probe));
+    }
+}
+
+/// As many connections as there can be, each of which has asked for Status just now.
+fn asking(socket: &Path) -> Vec<UnixStream> {
+    let ask = |_| {
+        let mut stream = connect_by_hand(socket);
+        stream.write_all(&status_request(1, "localhost")).unwrap();
+        frame(&mut stream, HEADERS);
+        stream
+    };
+    (0..kekring::server::MAX_CONNECTIONS).map(ask).collect()
+}
+
+/// A server that sees of no client which process it is, as in a container.
+fn serve_in_a_pid_namespace(plugin: &Plugin) -> Option<Killed> {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", KEKRING, "serve", "--config"]);
+    from_nowhere(command.arg(&plugin.config));
+    let log = fs::File::create(plugin.dir.join("serve.log")).unwrap();
+    let mut server = Killed(command.stderr(log).stdout(Stdio::null()).spawn().ok()?);
+    wait_until("the server, or that there can be none", PATIENCE, || {
+        server.0.try_wait().unwrap().is_some() || plugin.verb(&["probe"]).status.success()
+    });
+    if server.0.try_wait().unwrap().is_some() {
+        ignored("unshare, and the right to make a namespace of processes");
+        return None;
+    }
+    Some(server)
+}
+
+#[test]
+fn a_connection_over_the_cap_is_told_so_where_nobody_can_be_spared() {
+    let plugin = Plugin::prepared("{}");
+    let Some(_server) = serve_in_a_pid_namespace(&plugin) else {
+        return;
+    };
+    let first = Client::connect(&plugin.socket);
+    first.status().unwrap();
+    let mut held = asking(&plugin.socket);
 
     let over = Client::connect(&plugin.socket).status().unwrap_err();
 
@@ -157,10 +229,11 @@ fn a_connection_over_the_cap_is_told_so_and_those_below_go_on() {
 
 #[test]
 fn connections_far_over_the_cap_are_closed_without_a_word() {
-    let plugin = Plugin::start();
-    let _held: Vec<UnixStream> = (0..kekring::server::MAX_CONNECTIONS)
-        .map(|_| idle(&plugin.socket))
-        .collect();
+    let plugin = Plugin::prepared("{}");
+    let Some(_server) = serve_in_a_pid_namespace(&plugin) else {
+        return;
+    };
+    let _held = asking(&plugin.socket);
     let told: Vec<UnixStream> = (0..kekring::server::MAX_TURNED_AWAY)
         .map(|_| UnixStream::connect(&plugin.socket).unwrap())
         .collect();
