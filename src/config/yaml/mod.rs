@@ -6,7 +6,7 @@
 mod tree;
 mod typed;
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::de::DeserializeOwned;
 
@@ -53,7 +53,14 @@ impl fmt::Display for YamlError {
         if let Some(place) = self.place {
             write!(f, "{place}: ")?;
         }
-        f.write_str(&self.why)
+        // It may quote a key or a value: an error stays one line, and tells a terminal nothing.
+        for character in self.why.chars() {
+            match character.is_control() {
+                true => write!(f, "{}", character.escape_default())?,
+                false => f.write_char(character)?,
+            }
+        }
+        Ok(())
     }
 }
 

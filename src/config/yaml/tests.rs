@@ -22,6 +22,16 @@ enum Inner {
 }
 
 #[test]
+fn an_error_is_one_line_whatever_it_quotes() {
+    let text = "inner: []\n\"na\\nme\\e[31m\": x\n";
+
+    let why = parse::<Outer>(text).unwrap_err().to_string();
+
+    assert!(why.contains(r"na\nme\u{1b}[31m"), "{why}");
+    assert!(!why.chars().any(char::is_control), "{why:?}");
+}
+
+#[test]
 fn reads_what_operators_write() {
     for (text, value) in [
         (
