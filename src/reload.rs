@@ -7,7 +7,7 @@ mod health;
 mod steps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -73,10 +73,11 @@ pub fn spawn(custody: Custody, live: Arc<Live>, period: Duration, metrics: Arc<M
 }
 
 async fn run(
-    mut reloader: Reloader,
+    reloader: Reloader,
     mut joiners: mpsc::Receiver<oneshot::Sender<()>>,
     mut wakes: mpsc::Receiver<Wake>,
 ) {
+    let reloader = Arc::new(Mutex::new(reloader));
     // The first step is taken at once: even a timer that is due has to wait for the next millisecond.
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     let mut begun = false;
@@ -105,19 +106,27 @@ async fn run(
             else => return,
         };
         begun = true;
-        let Ok(after) = tokio::task::spawn_blocking(move || {
-            if catch_unwind(AssertUnwindSafe(|| reloader.step(cause))).is_err() {
-                reloader.panicked();
-            }
-            reloader
-        })
-        .await
-        else {
-            return;
+        let step = Arc::clone(&reloader);
+        // Where the machine has no thread to give, this panics: the next tick tries again.
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            tokio::task::spawn_blocking(move || take(&step, cause))
+        }));
+        let Ok(stepping) = asked else {
+            tracing::error!("no thread to read the ring on; it is tried again");
+            continue;
         };
-        reloader = after;
+        if stepping.await.is_err() {
+            return;
+        }
         for done in waiting {
             let _ = done.send(());
         }
+    }
+}
+
+fn take(reloader: &Mutex<Reloader>, cause: Cause) {
+    let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
+    if catch_unwind(AssertUnwindSafe(|| reloader.step(cause))).is_err() {
+        reloader.panicked();
     }
 }
