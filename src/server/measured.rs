@@ -145,3 +145,34 @@ impl Drop for Call {
         self.metrics.ended(self.method, self.code, self.started.elapsed());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_any_method_is_an_internal_error_of_that_request_and_counts_as_one() {
+        let metrics = Arc::new(Metrics::new(None));
+        let methods = ["Status", "Encrypt", "Decrypt"];
+
+        for name in methods {
+            let path = format!("/v2.KeyManagementService/{name}");
+            let panics = Answering {
+                answer: Box::pin(async { panic!("of this request") }),
+                call: Some(Call::begin(&metrics, method(&path))),
+                held: None,
+            };
+            let answer = panics.await.expect("an answer");
+
+            assert_eq!(answer.headers()[GRPC_STATUS], "13");
+        }
+
+        let text = metrics
+            .render(&crate::telemetry::Gauges::default())
+            .expect("text");
+        for name in methods {
+            let line = format!("method=\"{name}\",code=\"Internal\"}} 1\n");
+            assert!(text.contains(&line), "{text}");
+        }
+    }
+}

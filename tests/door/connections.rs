@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::honest::under;
 use crate::raw::{PREFACE, Raw, SETTINGS, frame, plain};
-use crate::support::Plugin;
+use crate::support::{Plugin, shown};
 
 const FLOOD: usize = 10_000;
 
@@ -32,6 +32,8 @@ fn ten_thousand_connections_that_say_nothing_disturb_nobody() {
         let held: Vec<UnixStream> = (0..room_for_a_flood()).map(|_| plain(&plugin.socket)).collect();
 
         honest.goes_on();
+        let probe = plugin.verb(&["probe", "--round-trip"]);
+        assert!(probe.status.success(), "a newcomer: {}", shown(&probe));
         drop(held);
     });
 }
@@ -44,6 +46,8 @@ fn ten_thousand_connections_that_are_idle_disturb_nobody() {
             .collect();
 
         honest.goes_on();
+        let probe = plugin.verb(&["probe", "--round-trip"]);
+        assert!(probe.status.success(), "a newcomer: {}", shown(&probe));
         drop(held);
     });
 }

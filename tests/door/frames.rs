@@ -213,3 +213,24 @@ fn messages_that_never_end_disturb_nobody() {
         drop(held);
     });
 }
+
+#[test]
+fn answers_that_no_window_lets_through_have_a_bound_over_all_connections() {
+    under_three("shut windows", |plugin, honest| {
+        let mut held: Vec<Raw> = (0..60)
+            .map(|_| Raw::connect(&plugin.socket, &[(WINDOW, 0)]))
+            .collect();
+        let all: Vec<u8> = streams()
+            .take(500)
+            .flat_map(|stream| request(stream, STATUS, &[]))
+            .collect();
+        let taken = held
+            .iter_mut()
+            .filter_map(|raw| raw.send_and_drain(&all).then_some(()))
+            .count();
+        assert!(taken > 10);
+        honest.goes_on();
+        assert!(plugin.log().contains("unfinished requests hold too much memory"));
+        drop(held);
+    });
+}

@@ -41,6 +41,25 @@ fn told(plugin: &Plugin) -> Value {
     Value::Object(told)
 }
 
+/// Names that are none of the ring's, with the one-way part of one that is.
+fn hostile_names(own: &str) -> Vec<Vec<u8>> {
+    vec![
+        format!("k{}-{own}", u64::MAX).into(),
+        format!("k{}-{own}", u64::MAX - 1).into(),
+        format!("k18446744073709551616-{own}").into(),
+        format!("k0-{own}").into(),
+        format!("k-1-{own}").into(),
+        format!("k01-{own}").into(),
+        Vec::new(),
+        vec![b'k'; 1024],
+        vec![0xff, 0xfe, 0],
+        b"../../../etc/shadow".to_vec(),
+        b"k1-\0\x1b[2J\x07".to_vec(),
+        b"k1\nERROR a forged line\r\nERROR another".to_vec(),
+        "k1-\u{202e}\u{2028}".into(),
+    ]
+}
+
 #[test]
 fn a_decrypt_under_any_name_changes_nothing_and_forges_no_line() {
     let plugin = Plugin::unmade("{}");
@@ -56,21 +75,7 @@ fn a_decrypt_under_any_name_changes_nothing_and_forges_no_line() {
     let before = (stored(&plugin), told(&plugin), plugin.json(&["keys", "list"]));
     let own = sealed.key_id.split_once('-').unwrap().1.to_owned();
 
-    let names: Vec<Vec<u8>> = vec![
-        format!("k{}-{own}", u64::MAX).into(),
-        format!("k{}-{own}", u64::MAX - 1).into(),
-        format!("k18446744073709551616-{own}").into(),
-        format!("k0-{own}").into(),
-        format!("k-1-{own}").into(),
-        format!("k01-{own}").into(),
-        Vec::new(),
-        vec![b'k'; 1024],
-        vec![0xff, 0xfe, 0],
-        b"../../../etc/shadow".to_vec(),
-        b"k1-\0\x1b[2J\x07".to_vec(),
-        b"k1\nERROR a forged line\r\nERROR another".to_vec(),
-        "k1-\u{202e}\u{2028}".into(),
-    ];
+    let names = hostile_names(&own);
     let count = names.len();
     for key_id in names {
         let request = Named {
