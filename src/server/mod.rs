@@ -181,7 +181,11 @@ impl Running {
 
     async fn accepted(&self, stream: std::io::Result<UnixStream>) {
         match stream {
-            Ok(stream) => self.gate.admit(stream, &self.shared, &self.graceful),
+            Ok(stream) => {
+                self.gate.admit(stream, &self.shared, &self.graceful);
+                // Connections in a flood must not come faster than those that they displace are gone.
+                tokio::task::yield_now().await;
+            }
             Err(why) => {
                 self.gate.failed(&why);
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -11,7 +12,9 @@ use crate::support::{Plugin, shown};
 
 const FLOOD: usize = 10_000;
 
-/// Every connection of a flood costs us a descriptor, too.
+/// Every connection of a flood costs us a descriptor, too: one flood at a time.
+static ONE_FLOOD: Mutex<()> = Mutex::new(());
+
 fn room_for_a_flood() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -29,6 +32,7 @@ fn room_for_a_flood() -> usize {
 #[test]
 fn ten_thousand_connections_that_say_nothing_disturb_nobody() {
     under("silent connections", "{}", |plugin, honest| {
+        let _one = ONE_FLOOD.lock().unwrap_or_else(PoisonError::into_inner);
         let held: Vec<UnixStream> = (0..room_for_a_flood()).map(|_| plain(&plugin.socket)).collect();
 
         honest.goes_on();
@@ -41,6 +45,7 @@ fn ten_thousand_connections_that_say_nothing_disturb_nobody() {
 #[test]
 fn ten_thousand_connections_that_are_idle_disturb_nobody() {
     under("idle connections", "{}", |plugin, honest| {
+        let _one = ONE_FLOOD.lock().unwrap_or_else(PoisonError::into_inner);
         let held: Vec<Raw> = (0..room_for_a_flood())
             .map(|_| Raw::connect(&plugin.socket, &[]))
             .collect();
