@@ -1,11 +1,13 @@
 //! `init` where a ring is, or was, in any form.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use crate::forged::of_a_newer_kekring;
-use crate::support::Plugin;
+use crate::support::{Killed, PATIENCE, Plugin, wait_until};
 use crate::tree::refuses;
 
 /// What is left of a mirrored ring with a backup, and how it comes to that.
@@ -105,11 +107,17 @@ fn init_is_not_held_up_by_a_frozen_server_and_makes_no_ring_beside_it() {
     // Its backlog is full with this one: whoever waits for a place waits for ever.
     let _first = std::os::unix::net::UnixStream::connect(&plugin.socket).unwrap();
 
-    refuses(
-        "a full backlog",
-        &plugin,
-        &["init", "--no-recovery"],
-        3,
-        "a server that answers",
-    );
+    let mut command = plugin.command(&["init", "--no-recovery"]);
+    let mut init = Killed(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut status = None;
+    wait_until("init to end", PATIENCE, || {
+        status = init.0.try_wait().unwrap();
+        status.is_some()
+    });
+
+    let mut error = String::new();
+    init.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!(status.unwrap().code(), Some(3), "{error}");
+    assert!(error.contains("a server that answers"), "{error}");
+    assert!(!plugin.dir.join("ring").exists() && !plugin.dir.join("root.key").exists());
 }
