@@ -126,7 +126,7 @@ impl Custody {
                 (known.generation, &known.reported) <= (mark.generation, &mark.reported) && known != *mark
             }
             Err(FormatError::Newer { .. }) => false,
-            Err(_) => mark::ring_id(known).is_none_or(|ring| ring == mark.ring_id),
+            Err(_) => mark::of_another_ring(known, mark.ring_id, &opened.ring_key).is_none(),
         };
         let new = NewMark {
             bytes: &mark.encode(&opened.ring_key),

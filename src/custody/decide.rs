@@ -34,6 +34,7 @@ impl Custody {
         let reported = base.mark.as_ref().map(|mark| &mark.reported);
         let mut next = lifecycle::accept(&base.ring, base.used(), reported, fresh, now)?;
         bury(&mut next, base, now);
+        confirm_suspensions(&mut next, base);
         self.succeed(base, Next::after(base, next), now)
     }
 }
@@ -58,6 +59,19 @@ impl Opened {
             .flat_map(|frozen| frozen.reasons().filter_map(damaged));
         let marked = self.mark.iter().map(|mark| mark.generation);
         damaged.chain(marked).fold(self.head.header.generation, u64::max)
+    }
+}
+
+/// The generation that made a suspension may be lost: it is made anew, so that nothing older lifts it, were it restored.
+fn confirm_suspensions(ring: &mut Ring, base: &Opened) {
+    let marked: Vec<&KeyId> = base.mark.iter().flat_map(|mark| &mark.suspended).collect();
+    let generation = ring.generation;
+    for key in ring
+        .keys
+        .iter_mut()
+        .filter(|key| key.suspended && marked.contains(&&key.id))
+    {
+        key.suspension = generation;
     }
 }
 

@@ -7,9 +7,10 @@ use super::open::{Damage, Version};
 use super::{Head, Opened};
 use crate::crypto::secret::Key32;
 use crate::format::backup;
+use crate::format::generation::Hash;
 use crate::format::mark::{self, Mark};
 use crate::keyring::join::{self, JoinError};
-use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::ring::{Key, Ring, UnixTime};
 use crate::keyring::{KeyId, NotServing, RingId};
 use crate::store::{KEPT, Loaded};
 
@@ -20,6 +21,7 @@ pub(super) fn assemble(
     mut loaded: Loaded,
     now: UnixTime,
 ) -> Opened {
+    let hashes: Vec<Hash> = versions.iter().map(|it| it.stored.hash).collect();
     let older = versions.split_off(1);
     let head = versions.swap_remove(0);
     let ring_key = Arc::clone(&head.key);
@@ -57,7 +59,10 @@ pub(super) fn assemble(
     }
     let highest = |mark: &Mark| (mark.reported.sequence(), mark.generation);
     match marks.into_iter().max_by_key(highest) {
-        Some(mark) => apply_mark(&mut opened, mark),
+        Some(mark) => {
+            let there = hashes.contains(&mark.hash);
+            apply_mark(&mut opened, mark, there);
+        }
         None => refuse_unmarked(&mut opened, damage),
     }
     opened
@@ -106,8 +111,9 @@ fn complaints(known: &mut Vec<String>, damage: &Damage, head: &Version) -> (Vec<
 /// A mark of another ring cannot be verified with this ring's key: its name alone says enough.
 fn heed_other_rings(opened: &mut Opened, marks: &[Vec<u8>]) {
     let ours = opened.ring.id;
-    let mut named = marks.iter().filter_map(|bytes| mark::ring_id(bytes));
-    if let Some(other) = named.find(|id| *id != ours) {
+    let key = Arc::clone(&opened.ring_key);
+    let other = |bytes: &Vec<u8>| mark::of_another_ring(bytes, ours, &key);
+    if let Some(other) = marks.iter().find_map(other) {
         refuse_other_ring(opened, other);
     }
 }
@@ -172,21 +178,26 @@ fn take_joined(opened: &mut Opened, other: &Version, ring: Ring) {
     opened.prunable.retain(|name| *name != other.name);
 }
 
-/// An older ring never reports a lower sequence and never lifts a suspension or a destruction.
-fn apply_mark(opened: &mut Opened, mark: Mark) {
+/// An older ring, or another history of it, never reports a lower sequence and never lifts a suspension or a destruction.
+/// `there` says whether the marked generation is among those that opened: then all that it says is in the ring.
+fn apply_mark(opened: &mut Opened, mark: Mark, there: bool) {
     if mark.generation > opened.head.header.generation {
         opened.freeze(Reason::BehindMark {
             used: mark.generation,
             newest: opened.head.header.generation,
         });
+        opened.ring.keys.retain(|key| !mark.destroyed.contains(&key.id));
+    }
+    if !there {
+        // A key that was resumed since then has a later generation for that.
+        let since = |key: &Key| key.suspension > mark.generation;
         for key in &mut opened.ring.keys {
-            if mark.suspended.contains(&key.id) && !key.suspended {
+            if mark.suspended.contains(&key.id) && !key.suspended && !since(key) {
                 key.suspended = true;
-                // The mark does not say since when; nothing of this frozen ring is stored.
+                // The mark does not say since when; the ring can say no later.
                 key.suspension = opened.ring.generation;
             }
         }
-        opened.ring.keys.retain(|key| !mark.destroyed.contains(&key.id));
     }
     if let Some(active) = opened.ring.active().map(|key| key.id.clone())
         && active.sequence() < mark.reported.sequence()
@@ -197,6 +208,9 @@ fn apply_mark(opened: &mut Opened, mark: Mark) {
         });
     }
     opened.mark = Some(mark);
+    if let Some(lost) = opened.lost().cloned() {
+        opened.freeze(Reason::Lost(lost));
+    }
 }
 
 /// A ring that is not the one it should be reports no key and is not changed.

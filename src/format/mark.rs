@@ -69,7 +69,8 @@ impl Mark {
     }
 }
 
-/// Checks the fields and the MAC. A mark of another ring has another MAC key and so is *tampered* here; [`ring_id`] tells.
+/// Checks the fields and the MAC. A mark of another ring has another MAC key and so is *tampered* here;
+/// [`of_another_ring`] tells.
 pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
     let (mut message, same): (wire::Mark, bool) = super::decode("mark", bytes)?;
     if message.version == 0 {
@@ -105,10 +106,15 @@ pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
     })
 }
 
-/// The ring that a mark names, unverified: `None` where the bytes are no mark.
-pub fn ring_id(bytes: &[u8]) -> Option<RingId> {
-    let (message, _): (wire::Mark, bool) = super::decode("mark", bytes).ok()?;
-    exactly("mark ring id", &message.ring_id).ok().map(RingId)
+/// The other ring that a mark is of, unverified: `None` where the bytes are no mark, or one of ours. One of ours in which
+/// nothing but the ring's name is damaged is no other ring's either: named rightly, it verifies.
+pub fn of_another_ring(bytes: &[u8], ours: RingId, ring_key: &Key32) -> Option<RingId> {
+    let (mut message, _): (wire::Mark, bool) = super::decode("mark", bytes).ok()?;
+    let named = RingId(exactly("mark ring id", &message.ring_id).ok()?);
+    message.ring_id = ours.0.to_vec();
+    let mac = std::mem::take(&mut message.mac);
+    let genuine = kdf::verify_mac(&mac_key(ring_key, ours), &message.encode_to_vec(), &mac);
+    (named != ours && !genuine).then_some(named)
 }
 
 fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {

@@ -1,10 +1,14 @@
 //! A frozen ring, and the two decisions that only an operator takes: it belongs here, and what is missing is lost.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use kekring::custody::{CommitError, Custody, Opened, Reason};
 use kekring::keyring::KeyId;
+use kekring::keyring::lifecycle;
 use kekring::keyring::ring::KeyState;
+use kekring::store::Backup;
 
 use crate::bench::{Bench, NOW};
 
@@ -97,7 +101,7 @@ fn suspension_and_destruction_outlive_the_generation_that_made_them() {
     bench.rotate();
     let first = bench.open().ring.keys[0].id.clone();
     let opened = bench.open();
-    let next = kekring::keyring::lifecycle::suspend(&opened.ring, &first, true).unwrap();
+    let next = lifecycle::suspend(&opened.ring, &first, true).unwrap();
     bench.custody().commit(&opened, next, NOW).unwrap();
     fs::remove_file(bench.newest()).unwrap();
 
@@ -155,4 +159,62 @@ fn what_nobody_can_decide_is_not_accepted() {
 
     assert!(matches!(&refused, CommitError::Frozen(_)) && refused.is_refusal());
     assert!(refused.hint().contains("another ring"), "{}", refused.hint());
+}
+
+#[test]
+fn a_suspension_that_was_accepted_is_not_lifted_by_an_older_backup() {
+    let bench = Bench::new();
+    bench.rotate();
+    let first = bench.open().ring.keys[0].id.clone();
+    let set = |suspended| {
+        let opened = bench.open();
+        let next = lifecycle::suspend(&opened.ring, &first, suspended).unwrap();
+        bench.custody().commit(&opened, next, NOW).unwrap()
+    };
+    set(true);
+    let resumed = set(false).head.bytes;
+    set(true);
+    for path in bench.generations().iter().skip(3) {
+        fs::remove_file(path).unwrap();
+    }
+    bench.custody().accept(&bench.open(), NOW).unwrap();
+    Backup::write(&bench.path("backup"), &resumed).unwrap();
+    let backup = Backup::read(&bench.path("backup")).unwrap();
+
+    let both = bench.custody().open_with_backup(&backup, NOW).unwrap();
+
+    assert!(both.ring.key(&first).unwrap().suspended);
+}
+
+#[test]
+fn a_reported_key_that_only_another_history_outlived_is_for_people_to_decide_on() {
+    let bench = Bench::new();
+    let aside = bench.newest();
+    let whole = fs::read(&aside).unwrap();
+    bench.rotate();
+    bench.rotate();
+    let reported = active(&bench.open());
+    let mark = fs::read(bench.path("ring/mark")).unwrap();
+    for path in bench.generations() {
+        fs::remove_file(path).unwrap();
+    }
+    write_private(&aside, &whole);
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+    for _ in 0..4 {
+        bench.rotate();
+    }
+    fs::write(bench.path("ring/mark"), mark).unwrap();
+
+    let opened = bench.open();
+
+    let reasons: Vec<_> = opened.frozen.iter().flat_map(|it| it.reasons()).collect();
+    assert_eq!(reasons, [&Reason::Lost(reported)]);
+    opened.keyring().status().unwrap();
+    bench.custody().accept(&opened, NOW).unwrap();
+    assert!(bench.open().frozen.is_none());
+}
+
+fn write_private(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use kekring::keyring::lifecycle;
 
-use crate::bench::{Bench, NOW, generations};
+use crate::bench::{Bench, NOW, generations, key};
 
 #[test]
 fn the_mark_follows_each_change_and_says_what_is_reported() {
@@ -179,4 +179,26 @@ fn without_a_mark_an_unreadable_newest_generation_keeps_an_older_one_from_report
     let plain = opened.keyring().decrypt(id.as_str(), &sealed).unwrap();
     assert_eq!(plain.expose(), [7; 32]);
     assert!(bench.try_rotate(&opened).is_err());
+}
+
+#[test]
+fn another_history_of_the_same_age_lifts_no_suspension_when_the_one_that_made_it_is_damaged() {
+    let bench = Bench::new();
+    let elsewhere = lifecycle::activate(&bench.open().ring, key(), NOW).unwrap();
+    let opened = bench.open();
+    let next = opened.ring.keys[1].id.clone();
+    let suspended = lifecycle::suspend(&opened.ring, &next, true).unwrap();
+    bench.custody().commit(&opened, suspended, NOW).unwrap();
+    let lost = bench.newest();
+    let marked = fs::read(bench.path("ring/mark")).unwrap();
+    fs::remove_file(&lost).unwrap();
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+    bench.custody().commit(&bench.open(), elsewhere, NOW).unwrap();
+    fs::write(bench.path("ring/mark"), marked).unwrap();
+
+    let after = bench.open();
+
+    assert_eq!(after.ring.generation, 2);
+    assert!(after.ring.key(&next).unwrap().suspended);
+    assert_eq!(after.ring.check(), Ok(()));
 }

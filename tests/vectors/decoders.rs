@@ -145,7 +145,7 @@ impl Decoders {
         let framed = [b"KEKRING\n", bytes, &[0; CHECKSUM]].concat();
         let _ = open_generation(&with_checksum(framed), &self.ring_key);
         let _ = mark::decode(bytes, &self.ring_key);
-        let _ = mark::ring_id(bytes);
+        let _ = mark::of_another_ring(bytes, ring, &self.ring_key);
         let _ = backup::decode(bytes, &self.ring_key);
         let seed = SecretBytes::new(vec![1; 32]);
         let named = [b"k8s:enc:kms:v2:name:", bytes].concat();

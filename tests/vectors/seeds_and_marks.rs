@@ -39,7 +39,7 @@ fn a_mark_opens_or_is_refused_as_its_vector_says() {
 }
 
 #[test]
-fn a_mark_tells_its_ring_without_a_key() {
+fn a_mark_of_another_ring_is_told_from_one_of_ours_without_its_key() {
     let case = |name: &str| {
         cases("mark.json")
             .into_iter()
@@ -48,10 +48,19 @@ fn a_mark_tells_its_ring_without_a_key() {
     };
     let (ours, other) = (case("a mark"), case("another ring"));
     let ring = RingId(hex(&ours.0["expect"]["ring_id"]).try_into().unwrap());
+    let key = ours.key("ring_key");
+    let told = |bytes: &[u8]| mark::of_another_ring(bytes, ring, &key);
 
-    assert_eq!(mark::ring_id(&ours.bytes("bytes")), Some(ring));
-    assert!(mark::ring_id(&other.bytes("bytes")).is_some_and(|it| it != ring));
-    assert_eq!(mark::ring_id(b""), None);
+    assert!(told(&other.bytes("bytes")).is_some_and(|it| it != ring));
+    assert_eq!(told(&ours.bytes("bytes")), None);
+    assert_eq!(told(b""), None);
+    for bit in 0..16 * 8 {
+        // Version in two bytes, then the ring id's tag and length.
+        let mut bytes = ours.bytes("bytes");
+        bytes[4 + bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(told(&bytes), None, "bit {bit} of its name");
+        assert!(mark::decode(&bytes, &key).is_err());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use kekring::crypto::kdf::{self, Context};
 use kekring::crypto::secret::Key32;
 use kekring::format::{FormatError, backup, mark};
+use kekring::keyring::RingId;
 use kekring::proto::ring as wire;
 use prost::Message;
 
@@ -35,7 +36,7 @@ pub fn check(data: &[u8]) {
     let world = &*WORLD;
     match mode {
         0 => {
-            let _ = mark::ring_id(rest);
+            let _ = mark::of_another_ring(rest, RingId([1; 16]), &world.ring_key);
             let decoded = mark::decode(rest, &world.ring_key).map(|it| it.encode(&world.ring_key));
             genuine(world, rest, decoded);
         }
