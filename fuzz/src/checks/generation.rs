@@ -63,7 +63,7 @@ fn bound(version: u32, min_reader: u32, header: &[u8]) -> Context {
 }
 
 /// A message as a store keeps it.
-fn framed(message: &[u8]) -> Vec<u8> {
+pub fn framed(message: &[u8]) -> Vec<u8> {
     let mut bytes = [MAGIC, message].concat();
     let checksum = sha256(&bytes);
     bytes.extend_from_slice(&checksum);
@@ -71,7 +71,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// A generation whose body and header belong together, whatever they are.
-fn sealed(version: u32, header: &[u8], body: &[u8], ring_key: &Key32) -> Vec<u8> {
+pub fn sealed(version: u32, header: &[u8], body: &[u8], ring_key: &Key32) -> Vec<u8> {
     let bound = bound(version, VERSION, header);
     let sealed = aead::seal_bound(ring_key, &Context::new(BODY), &bound, body).unwrap();
     let message = wire::StoredGeneration {
