@@ -211,7 +211,12 @@ impl Reloader {
         };
         let due = schedule::due(&opened.ring, self.clocks(now, opened), self.period);
         let wanted = opened.joined || matches!(due, Due::Now | Due::Finish);
-        if !wanted || Instant::now() < self.rotate_after {
+        if !wanted {
+            // An operator did it, or another writer.
+            self.rotation_trouble.clear();
+            return;
+        }
+        if Instant::now() < self.rotate_after {
             return;
         }
         let outcome = self.next_generation(opened, now);

@@ -1,0 +1,111 @@
+//! A ring on a disk that loses its power, fills up, fails or hangs. Each trial has a file system of its own on a loop
+//! device, in a mount namespace that ends with the suite.
+//!
+//! Needs root, loop devices, mkfs.ext4, mkfs.xfs, strace and python3. Where one is missing the trials are ignored and say
+//! so, except with `TESTS_REQUIRED=all`: then they fail. `KEKRING_TESTS=full` cuts the power a thousand times on each file
+//! system; `KEKRING_SEED` repeats the instants of a run, as far as a machine repeats anything.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod cuts;
+mod disk;
+#[path = "../support/missing.rs"]
+mod missing;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/times.rs"]
+mod times;
+#[path = "../support/witness.rs"]
+mod witness;
+
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use missing::Missing;
+use times::Times;
+
+const WITHIN: &str = "KEKRING_DISK_SUITE";
+
+/// One trial for each scenario, called by the scenario's own name.
+macro_rules! trials {
+    ($times:expr, $($module:ident::$scenario:ident,)*) => {
+        vec![$({
+            let times = Arc::clone($times);
+            let name = stringify!($scenario);
+            Trial::ignorable_test(name, move || run(name, $module::$scenario, &times))
+        }),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if !arguments.list && std::env::var_os(WITHIN).is_none() && available().is_ok() {
+        return in_a_namespace();
+    }
+    arguments.test_threads.get_or_insert(3);
+    let times = Arc::new(Times::start());
+    let trials = trials![
+        &times,
+        cuts::what_was_acknowledged_survives_power_cuts_of_ext4_with_ordered_data,
+        cuts::what_was_acknowledged_survives_power_cuts_of_ext4_with_data_written_back,
+        cuts::what_was_acknowledged_survives_power_cuts_of_xfs,
+        cuts::a_writer_that_does_not_sync_its_files_is_noticed,
+        cuts::a_writer_that_does_not_sync_its_directories_is_noticed,
+    ];
+
+    let conclusion = libtest_mimic::run(&arguments, trials);
+
+    if !arguments.list {
+        times.print("disk");
+    }
+    conclusion.exit_code()
+}
+
+/// Runs this suite again where no mount outlives it.
+fn in_a_namespace() -> ExitCode {
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation", "private"])
+        .arg(std::env::current_exe().unwrap())
+        .args(std::env::args_os().skip(1))
+        .env(WITHIN, "1")
+        .status()
+        .unwrap();
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    ExitCode::from(code.unwrap_or(1))
+}
+
+fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
+    match available() {
+        Ok(()) => times.run(name, scenario),
+        Err(missing) => missing.outcome(),
+    }
+}
+
+fn available() -> Result<(), Missing> {
+    missing::require_root("to mount file systems")?;
+    missing::require(&[
+        "mkfs.ext4",
+        "mkfs.xfs",
+        "mount",
+        "umount",
+        "unshare",
+        "strace",
+        "python3",
+    ])?;
+    let namespace = Command::new("unshare").args(["--mount", "true"]).output();
+    let loops = Command::new("losetup").arg("--find").output();
+    if !namespace.is_ok_and(|it| it.status.success()) || !loops.is_ok_and(|it| it.status.success()) {
+        return Err(Missing::Tool("a mount namespace and a loop device".into()));
+    }
+    Ok(())
+}
