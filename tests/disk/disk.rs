@@ -88,6 +88,12 @@ impl Disk {
         self.mounted = false;
     }
 
+    /// The same while somebody may look into it.
+    pub fn unmount_busy(&mut self) {
+        run(&["umount", "-l"], &[&self.at]);
+        self.mounted = false;
+    }
+
     pub fn remount(&self, option: &str) {
         run(&["mount", "-o", &format!("remount,{option}")], &[&self.at]);
     }

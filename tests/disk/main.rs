@@ -17,7 +17,12 @@
 
 mod cuts;
 mod disk;
+mod faults;
+#[path = "../serve/client.rs"]
+#[allow(dead_code)] // another suite calls more of it
+mod grpc;
 #[path = "../support/missing.rs"]
+#[allow(dead_code)] // another suite asks for more
 mod missing;
 #[path = "../support/mod.rs"]
 mod support;
@@ -25,6 +30,7 @@ mod support;
 mod times;
 #[path = "../support/witness.rs"]
 mod witness;
+mod world;
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -52,10 +58,21 @@ fn main() -> ExitCode {
     if !arguments.list && std::env::var_os(WITHIN).is_none() && available().is_ok() {
         return in_a_namespace();
     }
-    arguments.test_threads.get_or_insert(3);
+    // Most of them wait.
+    arguments.test_threads.get_or_insert(5);
     let times = Arc::new(Times::start());
     let trials = trials![
         &times,
+        // Those that wait longest come first.
+        faults::a_complaint_about_a_rotation_ends_when_an_operator_has_rotated,
+        faults::a_full_disk_stops_rotations_and_neither_requests_nor_a_start,
+        faults::a_disk_that_becomes_read_only_stops_rotations_and_neither_requests_nor_a_start,
+        faults::a_sync_that_fails_stops_a_rotation_and_the_next_one_succeeds,
+        faults::a_full_mirror_stops_rotations_and_not_requests,
+        faults::a_mirror_that_is_away_stops_rotations_and_neither_requests_nor_a_start,
+        faults::requests_are_answered_in_time_while_a_rotation_hangs_on_the_disk,
+        faults::a_newest_generation_that_cannot_be_read_changes_nothing_in_a_running_server,
+        faults::a_newest_generation_that_cannot_be_read_at_a_start_leaves_decrypt_and_no_older_key_is_reported,
         cuts::what_was_acknowledged_survives_power_cuts_of_ext4_with_ordered_data,
         cuts::what_was_acknowledged_survives_power_cuts_of_ext4_with_data_written_back,
         cuts::what_was_acknowledged_survives_power_cuts_of_xfs,
