@@ -40,7 +40,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use missing::Missing;
 use times::Times;
 
-const WITHIN: &str = "KEKRING_DISK_SUITE";
+const WITHIN: &str = "KEKRING_POWER_SUITE";
 
 /// One trial for each scenario, called by the scenario's own name.
 macro_rules! trials {
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
 
     if !arguments.list {
-        times.print("disk");
+        times.print("power");
     }
     conclusion.exit_code()
 }
