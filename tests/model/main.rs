@@ -8,6 +8,8 @@
     unreachable_pub
 )]
 
+mod accidents;
+mod laws;
 mod model;
 mod place;
 mod steps;
