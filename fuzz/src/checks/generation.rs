@@ -143,15 +143,10 @@ fn materials(bytes: &[u8], ring_key: &Key32) -> Vec<Vec<u8>> {
     let body = message.and_then(|it| plain(&it, ring_key));
     let body = body.and_then(|it| wire::Body::decode(it.as_slice()).ok());
     let keys = body.map(|it| it.keys).unwrap_or_default();
-    // Bytes that are also a name are no secret of ours.
-    let names: Vec<String> = keys.iter().map(|it| it.id.clone()).collect();
+    // What is readable may be a name, or our own words: no chance makes such a key.
+    let readable = |it: &[u8]| it.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     let all = keys.into_iter().map(|it| it.material);
-    all.filter(|it| {
-        !names
-            .iter()
-            .any(|name| name.as_bytes().windows(16).any(|w| it.starts_with(w)))
-    })
-    .collect()
+    all.filter(|it| it.len() == 32 && !readable(it)).collect()
 }
 
 fn sound(world: &World, bytes: &[u8], stored: &Stored, open: &OpenGeneration) {
