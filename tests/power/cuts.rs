@@ -115,13 +115,16 @@ impl Machine {
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
                     let output = self.rotate(self.writer);
-                    if output.status.success() {
+                    // A machine without power acknowledges nothing: here the process outlives the cut, and a sync that meets
+                    // it may say that all is well.
+                    if output.status.success() && !over.load(Ordering::SeqCst) {
                         acknowledged.lock().unwrap().push(read(&output));
                     }
                 }
             });
-            let _over = Raised(&over);
+            let at_the_cut = Raised(&over);
             std::thread::sleep(instant);
+            drop(at_the_cut);
             power.cut(&self.disk);
         });
         self.power = power;
@@ -189,6 +192,7 @@ fn cuts(kind: Kind) {
     let mut violations = Vec::new();
     for cut in 1..=total {
         if let Err(why) = machine.cycle() {
+            println!("{}, cut {cut}: {why}", kind.name());
             violations.push(format!("cut {cut}: {why}"));
             machine.new_ring();
         }
@@ -199,11 +203,11 @@ fn cuts(kind: Kind) {
         machine.rotations,
         violations.len()
     );
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     assert!(
         machine.rotations >= usize::try_from(total / 4).unwrap(),
         "hardly a rotation is cut"
     );
-    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 pub fn what_was_acknowledged_survives_power_cuts_of_ext4_with_ordered_data() {
