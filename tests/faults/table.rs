@@ -1,15 +1,15 @@
-//! The rows of `tests/faults/*.md`.
+//! The rows of `tests/faults.md`.
 
 use std::fs;
-use std::path::PathBuf;
 
 use crate::root;
 
+const PAGE: &str = "faults.md";
 const HEAD: [&str; 3] = ["Fault", "Required outcome", "Shown by"];
 
 /// One fault.
 pub(crate) struct Row {
-    /// `disk.md:12`.
+    /// `faults.md:12`.
     pub(crate) place: String,
     pub(crate) fault: String,
     pub(crate) outcome: String,
@@ -22,23 +22,11 @@ pub(crate) struct Shown {
     pub(crate) test: String,
 }
 
-/// Every page of tables, sorted.
-pub(crate) fn files() -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join("tests/faults")).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|it| it == "md"));
-    files.sort();
-    files
-}
-
-/// Every row of every page.
+/// Every row of the page.
 pub(crate) fn rows() -> Vec<Row> {
-    let mut found = Vec::new();
-    for path in files() {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        found.extend(rows_of(&name, &fs::read_to_string(&path).unwrap()));
-    }
-    assert!(found.len() > 50, "{} rows: is this tests/faults?", found.len());
+    let text = fs::read_to_string(root().join("tests").join(PAGE)).unwrap();
+    let found = rows_of(PAGE, &text);
+    assert!(found.len() > 50, "{} rows: is this tests/{PAGE}?", found.len());
     found
 }
 
