@@ -85,25 +85,24 @@ fn protected(config: &Config, socket: &SocketSpec, port: Option<u16>) -> Result<
 /// What this configuration's server reaches while it runs.
 fn confinement(config: &Config, socket: &Path, port: Option<u16>) -> Confinement {
     let Store::File { dir } = &config.ring.store;
-    let of = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let mut confinement = Confinement {
-        writable: vec![dir.clone(), of(socket)],
-        bindable: vec![of(&of(socket))],
+        stores: vec![dir.clone()],
+        socket: socket.parent().unwrap_or(socket).to_owned(),
         port,
         ..Confinement::default()
     };
     if !config.ring.mirror.as_os_str().is_empty() {
-        confinement.writable.push(config.ring.mirror.clone());
+        confinement.stores.push(config.ring.mirror.clone());
     }
     for root in &config.ring.roots {
         match root {
             RootConfig::File(file) | RootConfig::Passphrase(file) => {
                 // Where it is a link, what it leads to is read.
-                let target = fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone());
-                confinement.readable.extend([of(&file.path), of(&target)]);
+                confinement.roots.extend(fs::canonicalize(&file.path));
+                confinement.roots.push(file.path.clone());
             }
             RootConfig::Credential(credential) => match credential.in_unit() {
-                Some(path) => confinement.readable.push(of(&path)),
+                Some(path) => confinement.roots.push(path),
                 None => confinement.runs_programs = true,
             },
         }

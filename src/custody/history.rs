@@ -63,14 +63,22 @@ pub(super) fn assemble(
             let there = hashes.contains(&mark.hash);
             apply_mark(&mut opened, mark, there);
         }
-        None => refuse_unmarked(&mut opened, damage),
+        None => refuse_unmarked(&mut opened, damage, &loaded.marks, &hashes),
     }
     opened
 }
 
-/// A generation is used only once its mark is written. Without a mark nothing says that an unreadable one was not.
-fn refuse_unmarked(opened: &mut Opened, damage: &Damage) {
-    let newest = damage.iter().map(|(generation, _)| *generation).max();
+/// A generation is used only once its mark is written. Where no mark is valid, nothing says that a newer one was not: one
+/// that cannot be read, or one that a mark under a later ring key names. A mark that is damaged still names what is here.
+fn refuse_unmarked(opened: &mut Opened, damage: &Damage, marks: &[Vec<u8>], hashes: &[Hash]) {
+    let unread = damage.iter().map(|(generation, _)| *generation);
+    let claimed = marks
+        .iter()
+        .filter_map(|bytes| mark::claimed(bytes, opened.ring.id));
+    let named = claimed
+        .filter(|(_, hash)| !hashes.contains(hash))
+        .map(|(generation, _)| generation);
+    let newest = unread.chain(named).max();
     let active = opened.ring.active().map(|key| key.id.clone());
     if let (Some(unread), Some(active)) = (newest.filter(|it| *it > opened.head.header.generation), active)
         && opened.refusing.is_none()

@@ -117,6 +117,14 @@ pub fn of_another_ring(bytes: &[u8], ours: RingId, ring_key: &Key32) -> Option<R
     (named != ours && !genuine).then_some(named)
 }
 
+/// Generation and hash that a mark of this ring names, unverified: it may be under a later ring key than the one at hand.
+pub fn claimed(bytes: &[u8], ours: RingId) -> Option<(u64, Hash)> {
+    let (message, _): (wire::Mark, bool) = super::decode("mark", bytes).ok()?;
+    let named = RingId(exactly("mark ring id", &message.ring_id).ok()?);
+    let hash = exactly("mark hash", &message.hash).ok()?;
+    (named == ours).then_some((message.generation, hash))
+}
+
 fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
     kdf::derive_key(ring_key, &ring.0, &Context::new(LABEL))
 }

@@ -43,9 +43,9 @@ pub enum NotServing {
         /// What the mark says.
         reported: KeyId,
     },
-    /// A newer generation is there and cannot be read, and no valid mark says what it reported.
+    /// A newer generation cannot be read or is gone, and no valid mark says what it reported.
     #[error(
-        "generation {unread} cannot be read and no valid mark says what it reported: a key after {active} may be in use"
+        "generation {unread} cannot be read here and no valid mark says what it reported: a key after {active} may be in use"
     )]
     Unmarked {
         /// What the ring would report.

@@ -6,7 +6,7 @@ use std::fmt;
 use landlock::RulesetStatus;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
-use super::confine::{self, Confinement};
+use super::confine::{self, Confined, Confinement};
 
 /// A measure, and whether the kernel granted it.
 #[derive(Clone, Debug)]
@@ -76,9 +76,11 @@ fn guarded_memory(memory: Result<String, String>) -> Protection {
 
 fn landlock(confinement: &Confinement) -> Protection {
     let (how, refused) = match confine::apply(confinement) {
-        Ok(RulesetStatus::FullyEnforced) => (None, None),
-        Ok(RulesetStatus::PartiallyEnforced) => (Some("as far as this kernel knows it".to_owned()), None),
-        Ok(RulesetStatus::NotEnforced) => (None, Some("this kernel does not have it".to_owned())),
+        Ok(Confined {
+            status: RulesetStatus::NotEnforced,
+            ..
+        }) => (None, Some("this kernel does not have it".to_owned())),
+        Ok(confined) => (limits(&confined), None),
         Err(why) => (None, Some(why.to_string())),
     };
     Protection {
@@ -86,4 +88,24 @@ fn landlock(confinement: &Confinement) -> Protection {
         how,
         refused,
     }
+}
+
+/// In what it confines less than it could.
+fn limits(confined: &Confined) -> Option<String> {
+    let mut limits = Vec::new();
+    if confined.status == RulesetStatus::PartiallyEnforced {
+        limits.push("as far as this kernel knows it".to_owned());
+    }
+    if !confined.away.is_empty() {
+        let away: Vec<_> = confined
+            .away
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        limits.push(format!(
+            "wider than it could be, {} was away at the start",
+            away.join(", ")
+        ));
+    }
+    (!limits.is_empty()).then(|| limits.join("; "))
 }

@@ -193,7 +193,7 @@ fn many_keys_open_and_too_many_are_refused_before_they_are_written() {
     let many = ring.bench.custody().commit(&opened, grown(2_000), NOW).unwrap();
 
     assert!(
-        refused.to_string().contains("longer than 1048576 bytes"),
+        refused.to_string().contains("a ring has at most 1048576"),
         "{refused}"
     );
     assert_eq!(

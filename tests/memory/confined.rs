@@ -8,13 +8,20 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Barrier};
 
-use kekring::server::confine::{self, Confinement};
+use kekring::server::confine::{self, Confined, Confinement};
 use landlock::RulesetStatus;
 
 use crate::injected::Injected;
 use crate::support::{Plugin, ignored, scratch};
 
 const REFUSED_LANDLOCK: &str = "landlock_create_ruleset:error=EOPNOTSUPP";
+
+/// Somebody else removes the directory; that it is made again is up to us.
+fn remade(dir: &Path) -> io::Result<()> {
+    let again = dir.join("run-again");
+    fs::create_dir(&again)?;
+    UnixListener::bind(again.join("socket")).map(drop)
+}
 
 /// Everything that is tried, and how it went.
 fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>)> {
@@ -28,8 +35,9 @@ fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>
         ("ours: list", fs::read_dir(&ring).map(drop)),
         (
             "ours: make a socket",
-            UnixListener::bind(ring.join("socket")).map(drop),
+            UnixListener::bind(dir.join("run/socket")).map(drop),
         ),
+        ("ours: the socket's directory again", remade(dir)),
         (
             "ours: read a root",
             fs::read(dir.join("roots/root.key")).map(drop),
@@ -43,7 +51,7 @@ fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>
             "else: put a file beside it",
             fs::write(dir.join("roots/other"), "mine"),
         ),
-        ("else: make a directory", fs::create_dir(ring.join("directory"))),
+        ("else: make a directory", fs::create_dir("/tmp/kekring-confined")),
         (
             "else: make a link out of it",
             std::os::unix::fs::symlink("/etc/passwd", ring.join("link")),
@@ -69,9 +77,10 @@ fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>
 #[test]
 fn a_confined_process_reaches_its_own_files_alone() {
     let dir = scratch();
-    for name in ["ring", "roots"] {
+    for name in ["ring", "roots", "run"] {
         fs::create_dir(dir.path().join(name)).unwrap();
     }
+    fs::write(dir.path().join("ring/gen-0"), "here").unwrap();
     let root = dir.path().join("roots/root.key");
     fs::write(&root, "first").unwrap();
     let listening = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -82,8 +91,9 @@ fn a_confined_process_reaches_its_own_files_alone() {
         .unwrap()
         .port();
     let confinement = Confinement {
-        writable: vec![dir.path().join("ring")],
-        readable: vec![dir.path().join("roots")],
+        stores: vec![dir.path().join("ring")],
+        socket: dir.path().join("run"),
+        roots: vec![root.clone()],
         port: Some(free),
         ..Confinement::default()
     };
@@ -106,7 +116,11 @@ fn a_confined_process_reaches_its_own_files_alone() {
     turn.wait();
     let (granted, tried) = confined.join().unwrap();
 
-    if !matches!(granted, Ok(RulesetStatus::FullyEnforced)) {
+    let fully = Confined {
+        status: RulesetStatus::FullyEnforced,
+        away: Vec::new(),
+    };
+    if !granted.as_ref().is_ok_and(|it| *it == fully) {
         return ignored(&format!("a kernel with all of Landlock: {granted:?}"));
     }
     for (what, outcome) in tried {
@@ -119,6 +133,44 @@ fn a_confined_process_reaches_its_own_files_alone() {
         }
     }
     assert_eq!(fs::read(root).unwrap(), b"second");
+}
+
+#[test]
+fn what_is_away_at_the_start_is_reached_when_it_is_back() {
+    let dir = scratch();
+    let [disk, stick] = ["disk", "stick"].map(|name| dir.path().join(name));
+    fs::create_dir(&disk).unwrap();
+    let confinement = Confinement {
+        stores: vec![disk.join("ring")],
+        socket: dir.path().join("run"),
+        roots: vec![stick.join("root.key")],
+        ..Confinement::default()
+    };
+    let (ring, root) = (disk.join("ring"), stick.join("root.key"));
+    let turn = Arc::new(Barrier::new(2));
+    let theirs = Arc::clone(&turn);
+
+    let confined = std::thread::spawn(move || {
+        let granted = confine::apply(&confinement);
+        theirs.wait();
+        theirs.wait();
+        (granted, fs::write(ring.join("gen-1"), "new"), fs::read(root))
+    });
+    turn.wait();
+    // As a mount does, other directories come into the place of those that were there.
+    fs::remove_dir(&disk).unwrap();
+    fs::create_dir_all(disk.join("ring")).unwrap();
+    fs::create_dir(&stick).unwrap();
+    fs::write(stick.join("root.key"), "key").unwrap();
+    turn.wait();
+    let (granted, written, read) = confined.join().unwrap();
+
+    let Ok(granted) = granted else {
+        return ignored("Landlock");
+    };
+    assert_eq!(granted.away, [disk.join("ring"), stick.join("root.key")]);
+    written.unwrap();
+    assert_eq!(read.unwrap(), b"key");
 }
 
 #[test]

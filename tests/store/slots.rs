@@ -179,6 +179,30 @@ fn older_generations_that_a_crash_left_behind_are_joined_by_their_own_slots_and_
 }
 
 #[test]
+fn a_generation_under_an_earlier_ring_key_alone_reports_no_key_that_may_be_an_old_one() {
+    let (bench, second) = with_two_roots();
+    let old = fs::read(bench.newest()).unwrap();
+    let (sealed, id) = bench.open().keyring().encrypt(None, &[7; 32]).unwrap();
+    let name = bench.newest();
+    let (removed, _) = remove_first(&bench, &second);
+    let custody = || bench.custody_with(vec![file_root(&second)]);
+    let next = kekring::keyring::lifecycle::activate(&removed.ring, crate::bench::key(), NOW).unwrap();
+    custody().commit(&removed, next, NOW).unwrap();
+    for newer in [bench.generations(), generations(&bench.path("mirror"))].concat() {
+        fs::remove_file(newer).unwrap();
+    }
+    fs::write(&name, old).unwrap();
+    fs::set_permissions(&name, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let opened = custody().open(None, NOW).unwrap();
+
+    let why = opened.keyring().status().unwrap_err().to_string();
+    assert!(why.contains("generation 5 cannot be read here"), "{why}");
+    let plain = opened.keyring().decrypt(id.as_str(), &sealed).unwrap();
+    assert_eq!(plain.expose(), [7; 32]);
+}
+
+#[test]
 fn a_server_that_holds_the_old_ring_key_asks_a_root_for_the_new_one() {
     let (bench, second) = with_two_roots();
     let held = bench.open().ring_key;
