@@ -122,8 +122,9 @@ impl Custody {
         };
         // A damaged mark is replaced; another ring's and a newer kekring's are not ours to lower.
         let supersedes = |known: &[u8]| match mark::decode(known, &opened.ring_key) {
+            // Neither goes back, whatever the other does.
             Ok(known) => {
-                (known.generation, &known.reported) <= (mark.generation, &mark.reported) && known != *mark
+                known.generation <= mark.generation && known.reported <= mark.reported && known != *mark
             }
             Err(FormatError::Newer { .. }) => false,
             Err(_) => mark::of_another_ring(known, mark.ring_id, &opened.ring_key).is_none(),

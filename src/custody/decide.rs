@@ -49,16 +49,17 @@ impl Opened {
 
     /// The highest generation that was ever seen here, readable or not.
     fn used(&self) -> u64 {
-        let damaged = |reason: &Reason| match reason {
+        let named = |reason: &Reason| match reason {
             Reason::Damaged { generation, .. } => Some(*generation),
+            Reason::BehindMark { used, .. } => Some(*used),
             _ => None,
         };
-        let damaged = self
+        let named = self
             .frozen
             .iter()
-            .flat_map(|frozen| frozen.reasons().filter_map(damaged));
+            .flat_map(|frozen| frozen.reasons().filter_map(named));
         let marked = self.mark.iter().map(|mark| mark.generation);
-        damaged.chain(marked).fold(self.head.header.generation, u64::max)
+        named.chain(marked).fold(self.head.header.generation, u64::max)
     }
 }
 

@@ -27,6 +27,9 @@ pub enum Reason {
         /// What is there.
         newest: u64,
     },
+    /// What is there would report an older key than this node has reported.
+    #[error("{0}")]
+    BelowMark(NotServing),
     /// A key that was in use is in no history.
     #[error("key {0} was in use and is in no copy of the ring")]
     Lost(KeyId),
@@ -61,14 +64,14 @@ impl Reason {
     fn can_be_accepted(&self) -> bool {
         matches!(
             self,
-            Self::Damaged { .. } | Self::BehindMark { .. } | Self::Lost(_)
+            Self::Damaged { .. } | Self::BehindMark { .. } | Self::BelowMark(_) | Self::Lost(_)
         )
     }
 
     fn remedy(&self) -> &'static str {
         match self {
             Self::Machine(_) => "if the ring belongs here now, `kekring restore --adopt`",
-            Self::Damaged { .. } | Self::BehindMark { .. } | Self::Lost(_) => {
+            Self::Damaged { .. } | Self::BehindMark { .. } | Self::BelowMark(_) | Self::Lost(_) => {
                 "put the newest generation back, or `kekring restore` a backup that has it; when it is lost for good, `kekring ring accept`"
             }
             Self::Unjoinable { .. } => "move the files of one history elsewhere; delete nothing",

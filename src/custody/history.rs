@@ -78,9 +78,13 @@ fn refuse_unmarked(opened: &mut Opened, damage: &Damage, marks: &[Vec<u8>], hash
     let named = claimed
         .filter(|(_, hash)| !hashes.contains(hash))
         .map(|(generation, _)| generation);
-    let newest = unread.chain(named).max();
+    let (newest, named) = (unread.chain(named.clone()).max(), named.max());
+    let head = opened.head.header.generation;
+    if let Some(used) = named.filter(|it| *it > head) {
+        opened.freeze(Reason::BehindMark { used, newest: head });
+    }
     let active = opened.ring.active().map(|key| key.id.clone());
-    if let (Some(unread), Some(active)) = (newest.filter(|it| *it > opened.head.header.generation), active)
+    if let (Some(unread), Some(active)) = (newest.filter(|it| *it > head), active)
         && opened.refusing.is_none()
     {
         opened.refusing = Some(NotServing::Unmarked { active, unread });
@@ -210,10 +214,13 @@ fn apply_mark(opened: &mut Opened, mark: Mark, there: bool) {
     if let Some(active) = opened.ring.active().map(|key| key.id.clone())
         && active.sequence() < mark.reported.sequence()
     {
-        opened.refusing = Some(NotServing::BelowMark {
-            active,
-            reported: mark.reported.clone(),
-        });
+        let reported = mark.reported.clone();
+        let below = NotServing::BelowMark { active, reported };
+        // Another history can be as long as the marked one, or longer.
+        if mark.generation <= opened.head.header.generation {
+            opened.freeze(Reason::BelowMark(below.clone()));
+        }
+        opened.refusing = Some(below);
     }
     opened.mark = Some(mark);
     if let Some(lost) = opened.lost().cloned() {

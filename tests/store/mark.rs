@@ -1,7 +1,9 @@
 //! The mark and the mirror: what a node has said, it never takes back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
+use kekring::custody::CommitError;
 use kekring::keyring::lifecycle;
 
 use crate::bench::{Bench, NOW, generations, key};
@@ -179,6 +181,36 @@ fn without_a_mark_an_unreadable_newest_generation_keeps_an_older_one_from_report
     let plain = opened.keyring().decrypt(id.as_str(), &sealed).unwrap();
     assert_eq!(plain.expose(), [7; 32]);
     assert!(bench.try_rotate(&opened).is_err());
+}
+
+#[test]
+fn another_history_of_the_same_age_that_would_report_an_older_key_is_not_changed_and_lowers_no_mark() {
+    let bench = Bench::new();
+    bench.rotate();
+    let opened = bench.open();
+    let [first, active, _] = [0, 1, 2].map(|at: usize| opened.ring.keys[at].id.clone());
+    let before = fs::read(bench.path("ring/mark")).unwrap();
+    let suspended = lifecycle::suspend(&opened.ring, &first, true).unwrap();
+    bench.custody().commit(&opened, suspended, NOW).unwrap();
+    let (place, other) = (bench.newest(), fs::read(bench.newest()).unwrap());
+    fs::remove_file(&place).unwrap();
+    fs::write(bench.path("ring/mark"), before).unwrap();
+    bench.rotate();
+    let marked = fs::read(bench.path("ring/mark")).unwrap();
+    fs::remove_file(bench.newest()).unwrap();
+    fs::write(&place, other).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let opened = bench.open();
+    let resumed = lifecycle::suspend(&opened.ring, &first, false).unwrap();
+    let refused = bench.custody().commit(&opened, resumed, NOW).map(drop);
+
+    let why = opened.keyring().status().unwrap_err().to_string();
+    assert!(why.contains(&format!("it would report {active}")), "{why}");
+    assert!(matches!(refused, Err(CommitError::Frozen(_))), "{refused:?}");
+    assert_eq!(fs::read(bench.path("ring/mark")).unwrap(), marked);
+    let accepted = bench.custody().accept(&opened, NOW).unwrap();
+    assert!(accepted.ring.active().unwrap().id.sequence() >= 3);
 }
 
 #[test]
