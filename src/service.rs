@@ -228,8 +228,11 @@ fn undecryptable(why: &DecryptError) -> Status {
 
 /// A panic fails this request and no other.
 fn guarded<T>(run: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        tracing::error!("a request panicked; it alone failed");
-        Err(Status::internal("internal error"))
-    })
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(panicked()))
+}
+
+/// What a request is told that panicked.
+pub fn panicked() -> Status {
+    tracing::error!("a request panicked; it alone failed");
+    Status::internal("internal error")
 }

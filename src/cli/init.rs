@@ -50,13 +50,11 @@ impl Init {
         let config = place.config()?;
         let recovery = self.recovery()?;
         refuse_if_one_exists(&config)?;
-        let made_roots = make_missing_root_files(&config)?;
-        let result = self.make(&config, recovery.as_ref());
+        let mut made = make_missing_root_files(&config)?;
+        let result = self.make(&config, recovery.as_ref(), &mut made);
         if result.is_err() && nothing_was_made(&config) {
             // Nothing hangs on them: the next attempt finds the place as this one did.
-            for path in made_roots {
-                let _ = std::fs::remove_file(path);
-            }
+            made.iter().for_each(|path| drop(std::fs::remove_file(path)));
         }
         result
     }
@@ -69,16 +67,18 @@ impl Init {
         Recovery::to(self.recovery_code_file.as_deref(), otherwise).map(Some)
     }
 
-    fn make(&self, config: &Config, recovery: Option<&Recovery>) -> Result<(), Failure> {
+    /// Each file that it makes beside the ring is named in `made`.
+    fn make(
+        &self,
+        config: &Config,
+        recovery: Option<&Recovery>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(), Failure> {
         let further: Vec<Box<dyn RootKey>> = recovery.map(Recovery::make).transpose()?.into_iter().collect();
-        let made = create(config, &further, &custody(config)?);
-        if let (Err(_), Some(recovery)) = (&made, recovery)
-            && nothing_was_made(config)
-        {
-            recovery.forget();
-        }
-        let opened = made?;
-        self.report(config, &opened, recovery.and_then(Recovery::file));
+        let code = recovery.and_then(Recovery::file);
+        made.extend(code.map(Path::to_owned));
+        let opened = create(config, &further, &custody(config)?)?;
+        self.report(config, &opened, code);
         Ok(())
     }
 

@@ -67,13 +67,6 @@ impl Recovery {
             Self::Terminal => None,
         }
     }
-
-    /// Takes the file back: nothing hangs on a code whose slot was not made.
-    pub(super) fn forget(&self) {
-        if let Self::File(path) = self {
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
 
 fn at_terminal() -> bool {

@@ -19,7 +19,7 @@ use crate::format::generation::SlotKind;
 use crate::proto::ring as wire;
 
 /// Set by systemd for a unit with credentials (systemd.exec(5)).
-pub(super) const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// How long `systemd-creds` may take: a TPM that is busy takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,7 +33,7 @@ pub struct CredentialRoot {
 impl CredentialRoot {
     /// The credential, from the directory of the unit that this process runs in, if it does.
     pub fn new(config: CredentialConfig) -> Self {
-        Self::of_unit(config, std::env::var_os(DIRECTORY).map(PathBuf::from))
+        Self::of_unit(config, directory())
     }
 
     /// The credential, from `directory` where there is one.
@@ -43,12 +43,10 @@ impl CredentialRoot {
 
     fn key(&self) -> Result<Key32, RootError> {
         let name = &self.config.name;
-        if let Some(directory) = &self.directory {
-            let path = directory.join(name);
-            if !matches!(path.try_exists(), Ok(false)) {
-                // systemd made it, and may give it to its service by group or ACL.
-                return root_key(&path.display().to_string(), &read_secret_of(&path, 0o007)?);
-            }
+        let directory = self.directory.as_deref();
+        if let Some(path) = directory.and_then(|it| self.config.in_directory(it)) {
+            // systemd made it, and may give it to its service by group or ACL.
+            return root_key(&path.display().to_string(), &read_secret_of(&path, 0o007)?);
         }
         let encrypted = &self.config.encrypted_file;
         if encrypted.as_os_str().is_empty() {
@@ -88,6 +86,11 @@ impl RootKey for CredentialRoot {
         let message: wire::Sealed = format::decode_canonical("root slot", sealed)?;
         open_sealed(&self.key()?, context, &message)
     }
+}
+
+/// Where systemd has put the credentials of the unit that this process runs in, if it does.
+pub(super) fn directory() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
 
 /// What `systemd-creds decrypt` prints. The secret comes through a pipe and touches neither disk nor command line.

@@ -8,7 +8,7 @@ pub use credential::CredentialRoot;
 pub use file::{FileRoot, create_key_file};
 pub use passphrase::{PassphraseRoot, RecoveryCode};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -99,8 +99,13 @@ pub struct CredentialConfig {
 impl CredentialConfig {
     /// Its path in the unit that this process runs in; `None` outside one, and where the unit does not have it.
     pub fn in_unit(&self) -> Option<PathBuf> {
-        let path = PathBuf::from(std::env::var_os(credential::DIRECTORY)?).join(&self.name);
-        path.exists().then_some(path)
+        self.in_directory(&credential::directory()?)
+    }
+
+    /// Its path in `directory`, unless it is not there.
+    fn in_directory(&self, directory: &Path) -> Option<PathBuf> {
+        let path = directory.join(&self.name);
+        (!matches!(path.try_exists(), Ok(false))).then_some(path)
     }
 
     /// Whether systemd would take the name: a file name of letters, digits and a few signs.

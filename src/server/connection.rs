@@ -1,6 +1,5 @@
 //! One admitted connection: what it was last told, and the HTTP/2 around the service.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +48,8 @@ pub struct Connection {
     pub(super) held: AtomicUsize,
     /// It had to go; its task ends.
     pub(super) cut: AtomicBool,
+    /// It speaks HTTP/2.
+    pub(super) greeted: AtomicBool,
     reported: Mutex<Option<Reported>>,
     began: Instant,
     /// When it last asked, in milliseconds since it began and one; 0 where it never did.
@@ -74,6 +75,7 @@ impl Connection {
             encrypts: Throttle::most(ENCRYPT_LINES, Duration::from_secs(1)),
             held: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
             reported: Mutex::new(None),
             began: Instant::now(),
             asked: AtomicU64::new(0),
@@ -126,54 +128,6 @@ impl Connection {
     }
 }
 
-/// The open connections, for `kekring status`.
-#[derive(Default)]
-pub struct Connections(Mutex<(u64, BTreeMap<u64, Arc<Connection>>)>);
-
-impl Connections {
-    /// Lists it until the answer is dropped.
-    fn add(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.0 += 1;
-        let number = table.0;
-        table.1.insert(number, Arc::clone(connection));
-        Listed(Arc::clone(self), number)
-    }
-
-    fn remove(&self, number: u64) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            .remove(&number);
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Peer and last report of each open connection.
-    pub fn list(&self) -> Vec<(Peer, Option<Reported>)> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.1.values().map(|it| (it.peer, it.reported())).collect()
-    }
-}
-
-/// An open connection on the list, also where its task is ended from outside.
-struct Listed(Arc<Connections>, u64);
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        self.0.remove(self.1);
-    }
-}
-
 /// What every connection needs.
 #[derive(Clone)]
 pub struct Shared {
@@ -182,8 +136,6 @@ pub struct Shared {
     /// Asks for a read of the store.
     pub refresh: Refresh,
     /// The open connections.
-    pub connections: Arc<Connections>,
-    /// Their places.
     pub places: Arc<Places>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
@@ -215,7 +167,7 @@ pub async fn serve(stream: UnixStream, connection: Arc<Connection>, shared: Shar
     };
     let stream = Watched::new(stream, Arc::clone(&connection), shared.malformed);
     let serving = http2_server().serve_connection(TokioIo::new(stream), service);
-    let _listed = shared.connections.add(&connection);
+    connection.greeted.store(true, Ordering::Relaxed);
     if let Err(why) = turn.of(watcher.watch(serving)).await {
         tracing::debug!(%peer, %why, "connection ended");
     }
@@ -304,6 +256,7 @@ mod tests {
         assert_eq!(connection.reported_within(Duration::from_micros(1)), None);
         assert!(connection.reported().is_some());
     }
+
     #[tokio::test]
     async fn a_request_is_answered_at_once_or_goes_on_as_a_task_and_its_panic_is_its_own() {
         use hyper::rt::Executor;

@@ -1,6 +1,6 @@
 //! The gauges of a scrape: what the server knows of itself and of its ring at this moment.
 
-use super::connection::Connections;
+use super::places::Places;
 use super::protect::Protection;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
@@ -11,7 +11,7 @@ use crate::telemetry::Gauges;
 pub(super) struct Sources<'a> {
     pub(super) health: &'a Health,
     pub(super) live: &'a Live,
-    pub(super) connections: &'a Connections,
+    pub(super) places: &'a Places,
     pub(super) protections: &'a [Protection],
     pub(super) started: UnixTime,
 }
@@ -56,7 +56,7 @@ fn server(gauges: &mut Gauges, sources: &Sources<'_>) {
     gauges.number(
         "connections",
         "Open connections to the socket",
-        sources.connections.len(),
+        sources.places.open().len(),
     );
     let protections = sources.protections.iter();
     gauges.by(
@@ -65,7 +65,7 @@ fn server(gauges: &mut Gauges, sources: &Sources<'_>) {
             "1 when the kernel grants it; 0 when the process goes without",
         ),
         "protection",
-        protections.map(|it| (it.name, usize::from(it.refused.is_none()))),
+        protections.map(|it| (it.name, usize::from(it.is_in_force()))),
     );
 }
 

@@ -210,7 +210,6 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// The socket's own directory, where it is missing: for us and the socket's group alone.
 /// Makes the socket's directory where it is missing, for us alone or for the socket's group too.
 pub fn make_directory(spec: &SocketSpec) -> Result<(), ListenError> {
     let dir = spec.path.parent().unwrap_or(Path::new("/"));

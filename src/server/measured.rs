@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tower::Service;
@@ -17,6 +16,7 @@ use tower::Service;
 use super::connection::Connection;
 use super::held::{Held, Message, Reply};
 use super::places::Places;
+use crate::service::panicked;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{CANCELED, Method};
 
@@ -69,7 +69,8 @@ impl Future for Answering {
         let polled = catch_unwind(AssertUnwindSafe(|| self.answer.as_mut().poll(context)));
         let mut answer = match polled {
             Ok(polled) => ready!(polled)?,
-            Err(_) => panicked(),
+            // Outside of what the service guards itself, where it can still name the request: tonic, Status.
+            Err(_) => panicked().into_http(),
         };
         size_errors_are_exhaustion(&mut answer);
         if let Some(call) = self.call.take() {
@@ -78,12 +79,6 @@ impl Future for Answering {
         let held = self.held.take();
         Poll::Ready(Ok(answer.map(|body| Reply::new(body, held))))
     }
-}
-
-/// A panic fails this request and no other.
-fn panicked() -> Response<Body> {
-    tracing::error!("a request panicked; it alone failed");
-    Status::internal("internal error").into_http()
 }
 
 /// tonic answers OUT_OF_RANGE to a message over its limit; gRPC's word for that is RESOURCE_EXHAUSTED, and the service

@@ -31,7 +31,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 pub use gate::MAX_TURNED_AWAY;
 pub use places::{GREEDY, MAX_CONNECTIONS, MAX_HELD, QUIET};
 
-use connection::{Connections, Shared};
+use connection::Shared;
 use gate::{Gate, REFUSAL_LOG};
 use listener::{Door, ListenError, SocketSpec};
 use notify::Passed;
@@ -111,7 +111,6 @@ async fn run(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenEr
     let shared = Shared {
         live,
         refresh: handles.refresh.clone(),
-        connections: Arc::new(Connections::default()),
         places: Arc::new(Places::new(Arc::clone(&metrics))),
         metrics,
         malformed: Arc::new(Throttle::new(REFUSAL_LOG)),

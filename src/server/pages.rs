@@ -7,8 +7,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::{Mutex, watch};
 
-use super::connection::{Connections, Shared};
+use super::connection::Shared;
 use super::gauges::{self, Sources};
+use super::places::Places;
 use super::protect::Protection;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
@@ -22,7 +23,7 @@ const OPEN_METRICS: HeaderValue = HeaderValue::from_static(metrics::CONTENT_TYPE
 pub(super) struct Pages {
     live: Arc<Live>,
     health: watch::Receiver<Health>,
-    connections: Arc<Connections>,
+    places: Arc<Places>,
     protections: Vec<Protection>,
     pub(super) metrics: Arc<Metrics>,
     started: UnixTime,
@@ -39,7 +40,7 @@ impl Pages {
         Arc::new(Self {
             live: Arc::clone(&shared.live),
             health,
-            connections: Arc::clone(&shared.connections),
+            places: Arc::clone(&shared.places),
             protections,
             metrics: Arc::clone(&shared.metrics),
             started: now(),
@@ -91,7 +92,7 @@ impl Pages {
             pages.metrics.render(&gauges::collect(&Sources {
                 health: &health,
                 live: &pages.live,
-                connections: &pages.connections,
+                places: &pages.places,
                 protections: &pages.protections,
                 started: pages.started,
             }))

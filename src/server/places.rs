@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
-use super::connection::Connection;
-use super::peer::Throttle;
+use super::connection::{Connection, Reported};
+use super::peer::{Peer, Throttle};
 use crate::telemetry::Metrics;
 
 /// Open connections at most; kube-apiserver has one for each provider entry, and a second while it reloads.
@@ -27,7 +27,7 @@ pub const MAX_HELD: usize = 24 << 20;
 /// At most one line of log in so long about connections that had to go.
 const CUT_LOG: Duration = Duration::from_secs(10);
 
-/// The table of places.
+/// The open connections, each in its place.
 pub struct Places {
     table: Mutex<Table>,
     held: AtomicUsize,
@@ -57,9 +57,21 @@ impl Places {
         }
     }
 
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Peer and last report of each connection that speaks HTTP/2, oldest first.
+    pub(super) fn open(&self) -> Vec<(Peer, Option<Reported>)> {
+        let table = self.table();
+        let connections = table.taken.values().map(|place| &place.connection);
+        let greeted = connections.filter(|it| it.greeted.load(Ordering::Relaxed));
+        greeted.map(|it| (it.peer, it.reported())).collect()
+    }
+
     /// A place for a newcomer, if need be another's; `None` where every connection is worth as much.
     pub(super) fn enter(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Taken> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table();
         if table.taken.len() >= MAX_CONNECTIONS {
             let others = table
                 .taken
@@ -87,7 +99,7 @@ impl Places {
 
     /// What ends the connection in this place.
     pub(super) fn served_by(&self, number: u64, task: AbortHandle) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table();
         if let Some(place) = table.taken.get_mut(&number) {
             place.task = Some(task);
         }
@@ -102,7 +114,7 @@ impl Places {
         if self.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_HELD {
             return;
         }
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table();
         let held = |place: &Place| place.connection.held.load(Ordering::Relaxed);
         let heaviest = table.taken.iter().max_by_key(|(_, place)| held(place));
         if let Some(number) = heaviest.map(|(number, _)| *number) {
@@ -150,8 +162,7 @@ pub(super) struct Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let mut table = self.places.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.taken.remove(&self.number);
+        self.places.table().taken.remove(&self.number);
     }
 }
 

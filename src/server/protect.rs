@@ -15,7 +15,7 @@ pub struct Protection {
     /// How it is done, where there are several ways.
     how: Option<String>,
     /// Why it is not in force.
-    pub(super) refused: Option<String>,
+    refused: Option<String>,
 }
 
 impl Protection {

@@ -116,7 +116,7 @@ impl StatusFile {
         let (time, ring) = (now(), health.ring.as_ref());
         let text = |field: fn(&RingHealth) -> String| ring.map(field).unwrap_or_default();
         let warnings = health.warnings.iter().chain(&telemetry.trouble);
-        let connections = self.shared.connections.list().into_iter();
+        let connections = self.shared.places.open().into_iter();
         ServerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -51,6 +51,7 @@ mod scan;
 mod scrape;
 #[path = "../support/seed.rs"]
 mod seed;
+#[macro_use]
 #[path = "../support/times.rs"]
 mod times;
 mod wait;
@@ -58,21 +59,10 @@ mod wait;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed};
 
 use program::program;
 use times::Times;
-
-/// One trial for each scenario, called by the scenario's own name.
-macro_rules! trials {
-    ($times:expr, $($module:ident::$scenario:ident,)*) => {
-        vec![$({
-            let times = Arc::clone($times);
-            let name = stringify!($scenario);
-            Trial::ignorable_test(name, move || run(name, $module::$scenario, &times))
-        }),*]
-    };
-}
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -115,11 +115,7 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         "another kind of root",
         "the configuration names a passphrase alone",
         |world| {
-            let path = world.path("passphrase");
-            fs::write(&path, "correct horse battery staple").unwrap();
-            chmod(&path, 0o600);
-            world.tweaks["ring"] = json!({"roots": [{"passphrase": {"path": path}}]});
-            world.plugin.configure(&world.tweaks.to_string());
+            by_passphrase(world);
             Ok(())
         },
     ),
@@ -370,11 +366,7 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         "a ring by passphrase",
         "made by `init --no-recovery`, a passphrase its only root",
         |world| {
-            let path = world.path("passphrase");
-            fs::write(&path, "correct horse battery staple").unwrap();
-            chmod(&path, 0o600);
-            world.tweaks["ring"] = json!({"roots": [{"passphrase": {"path": path}}]});
-            world.plugin.configure(&world.tweaks.to_string());
+            by_passphrase(world);
             world.must(&["init", "--no-recovery"])
         },
     ),
@@ -478,6 +470,15 @@ fn systemd_creds(world: &mut World, script: &str) -> Result<(), String> {
     ]);
     world.plugin.configure(&world.tweaks.to_string());
     Ok(())
+}
+
+/// Makes a passphrase the only root of the configuration.
+fn by_passphrase(world: &mut World) {
+    let path = world.path("passphrase");
+    fs::write(&path, "correct horse battery staple").unwrap();
+    chmod(&path, 0o600);
+    world.tweaks["ring"] = json!({"roots": [{"passphrase": {"path": path}}]});
+    world.plugin.configure(&world.tweaks.to_string());
 }
 
 fn chmod(path: &Path, mode: u32) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::can_inject;
+use crate::support::strace::can_inject;
 use crate::support::{KEKRING, Plugin, shown};
 
 /// A call on files: its text, with a path for each descriptor.

@@ -23,12 +23,13 @@ mod world;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::LazyLock;
 
 use cases::{CASES, Case};
 use inject::{FAULTS, Fault, Point};
-use support::{Plugin, ignored, kekring, shown};
+use support::strace::can_inject;
+use support::{Plugin, kekring, shown};
 use witness::{Lot, Witness, in_full};
 use world::site;
 
@@ -37,19 +38,6 @@ const SAMPLE: usize = 30;
 
 /// One seed for all verbs.
 static SEED: LazyLock<u64> = LazyLock::new(Lot::seed);
-
-/// Whether strace can inject here; where every suite is required, it must.
-fn can_inject() -> bool {
-    let probe = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e"])
-        .args(["inject=fsync:error=EIO", "true"])
-        .output();
-    let works = probe.is_ok_and(|output| output.status.success());
-    if !works {
-        ignored("strace, and the right to trace");
-    }
-    works
-}
 
 /// A world for one verb, of which each point gets a copy.
 struct Template {

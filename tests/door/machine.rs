@@ -13,59 +13,19 @@ use tonic::Code;
 use crate::client::Client;
 use crate::honest::{Honest, open_files};
 use crate::support::scrape::Scrape;
+use crate::support::strace::Attached;
 use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, ignored, wait_until};
 
 const TELEMETRY: &str = "{telemetry: {listen: '127.0.0.1:0'}}";
-
-/// Lets strace change what system calls of a running server return; `None` where it cannot. It lets go when dropped.
-struct Injected(Killed);
-
-impl Injected {
-    fn start(plugin: &Plugin, call: &str, fault: &str) -> Option<Self> {
-        let log = plugin.dir.join("strace.log");
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-o"])
-            .arg(&log)
-            .args([
-                "-e",
-                &format!("trace={call}"),
-                "-e",
-                &format!("inject={call}:{fault}"),
-            ])
-            .args(["-p", &plugin.pid().as_raw_nonzero().to_string()]);
-        let said = plugin.dir.join("strace.said");
-        let stderr = fs::File::create(&said).unwrap();
-        let Ok(strace) = strace.stdin(Stdio::null()).stderr(stderr).spawn() else {
-            ignored("strace");
-            return None;
-        };
-        let mut strace = Killed(strace);
-        wait_until("strace to attach", PATIENCE, || {
-            fs::read_to_string(&said).unwrap().contains("attached") || strace.0.try_wait().unwrap().is_some()
-        });
-        if strace.0.try_wait().unwrap().is_some() {
-            ignored("strace, and the right to trace");
-            return None;
-        }
-        Some(Self(strace))
-    }
-}
-
-impl Drop for Injected {
-    fn drop(&mut self) {
-        // Killed outright it would leave what it traces stopped.
-        let _ = kill_process(Pid::from_child(&self.0.0), Signal::INT);
-        let _ = self.0.0.wait();
-    }
-}
 
 #[test]
 fn without_randomness_encrypt_fails_and_decrypt_goes_on() {
     let plugin = Plugin::start();
     let client = Client::connect(&plugin.socket);
     let sealed = client.encrypt(&[7; 32]).unwrap();
-    let Some(injected) = Injected::start(&plugin, "getrandom", "error=ENOSYS") else {
+    let log = plugin.dir.join("strace.log");
+    let fault = ["-e", "trace=getrandom", "-e", "inject=getrandom:error=ENOSYS"];
+    let Some(injected) = Attached::to(&plugin, &log, &fault) else {
         return;
     };
 
@@ -77,7 +37,7 @@ fn without_randomness_encrypt_fails_and_decrypt_goes_on() {
     drop(injected);
     assert_ne!(client.encrypt(&[7; 32]).unwrap().ciphertext, sealed.ciphertext);
     assert!(!plugin.log().contains("panicked"), "{}", plugin.log());
-    let trace = fs::read_to_string(plugin.dir.join("strace.log")).unwrap();
+    let trace = fs::read_to_string(log).unwrap();
     assert!(trace.contains("(INJECTED)"), "{trace}");
 }
 

@@ -6,10 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::channel;
 
 use kekring::server::confine::{self, Confined, Confinement};
-use landlock::RulesetStatus;
+use landlock::{RulesetError, RulesetStatus};
 
 use crate::injected::Injected;
 use crate::support::{Plugin, ignored, scratch};
@@ -74,6 +74,28 @@ fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>
     ]
 }
 
+/// What a thread does that is confined; `meanwhile` somebody else, who is not, does something. Confinement is a thread's own.
+fn confined<T: Send>(
+    confinement: &Confinement,
+    meanwhile: impl FnOnce(),
+    then: impl FnOnce() -> T + Send,
+) -> (Result<Confined, RulesetError>, T) {
+    let (say, granted) = channel();
+    std::thread::scope(|scope| {
+        let (go_on, gone) = channel();
+        let thread = scope.spawn(move || {
+            let confined = confine::apply(confinement);
+            say.send(()).unwrap();
+            let _: Result<(), _> = gone.recv();
+            (confined, then())
+        });
+        granted.recv().unwrap();
+        meanwhile();
+        drop(go_on);
+        thread.join().unwrap()
+    })
+}
+
 #[test]
 fn a_confined_process_reaches_its_own_files_alone() {
     let dir = scratch();
@@ -97,24 +119,13 @@ fn a_confined_process_reaches_its_own_files_alone() {
         port: Some(free),
         ..Confinement::default()
     };
-    let place = dir.path().to_owned();
+    let renew = || {
+        // A root that is renewed is another file under the same name.
+        fs::write(dir.path().join("roots/new"), "second").unwrap();
+        fs::rename(dir.path().join("roots/new"), &root).unwrap();
+    };
 
-    let turn = Arc::new(Barrier::new(2));
-    let theirs = Arc::clone(&turn);
-
-    // Confinement is a thread's own.
-    let confined = std::thread::spawn(move || {
-        let granted = confine::apply(&confinement);
-        theirs.wait();
-        theirs.wait();
-        (granted, tries(&place, free, other))
-    });
-    turn.wait();
-    // A root that is renewed is another file under the same name.
-    fs::write(dir.path().join("roots/new"), "second").unwrap();
-    fs::rename(dir.path().join("roots/new"), &root).unwrap();
-    turn.wait();
-    let (granted, tried) = confined.join().unwrap();
+    let (granted, tried) = confined(&confinement, renew, || tries(dir.path(), free, other));
 
     let fully = Confined {
         status: RulesetStatus::FullyEnforced,
@@ -147,23 +158,17 @@ fn what_is_away_at_the_start_is_reached_when_it_is_back() {
         ..Confinement::default()
     };
     let (ring, root) = (disk.join("ring"), stick.join("root.key"));
-    let turn = Arc::new(Barrier::new(2));
-    let theirs = Arc::clone(&turn);
+    let mount = || {
+        // As a mount does, other directories come into the place of those that were there.
+        fs::remove_dir(&disk).unwrap();
+        fs::create_dir_all(disk.join("ring")).unwrap();
+        fs::create_dir(&stick).unwrap();
+        fs::write(stick.join("root.key"), "key").unwrap();
+    };
 
-    let confined = std::thread::spawn(move || {
-        let granted = confine::apply(&confinement);
-        theirs.wait();
-        theirs.wait();
-        (granted, fs::write(ring.join("gen-1"), "new"), fs::read(root))
+    let (granted, (written, read)) = confined(&confinement, mount, || {
+        (fs::write(ring.join("gen-1"), "new"), fs::read(root))
     });
-    turn.wait();
-    // As a mount does, other directories come into the place of those that were there.
-    fs::remove_dir(&disk).unwrap();
-    fs::create_dir_all(disk.join("ring")).unwrap();
-    fs::create_dir(&stick).unwrap();
-    fs::write(stick.join("root.key"), "key").unwrap();
-    turn.wait();
-    let (granted, written, read) = confined.join().unwrap();
 
     let Ok(granted) = granted else {
         return ignored("Landlock");

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Killed, PATIENCE, Plugin, ignored, wait_until};
+use crate::support::strace::can_inject;
+use crate::support::{Killed, PATIENCE, Plugin, wait_until};
 
 /// A running server under strace.
 pub struct Injected {
@@ -15,7 +16,10 @@ pub struct Injected {
 }
 
 /// `kekring serve` under strace with these injections, not started yet; `None`, which is said, where strace cannot inject.
-pub fn command(plugin: &Plugin, injections: &[&str]) -> Option<Command> {
+fn command(plugin: &Plugin, injections: &[&str]) -> Option<Command> {
+    if !can_inject() {
+        return None;
+    }
     let mut strace = Command::new("strace");
     // Only what is injected stops the server.
     strace.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]);
@@ -26,13 +30,6 @@ pub fn command(plugin: &Plugin, injections: &[&str]) -> Option<Command> {
     strace.arg("-e").arg(format!("trace={}", calls.join(",")));
     for injection in injections {
         strace.arg("-e").arg(format!("inject={injection}"));
-    }
-    let works = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "true"])
-        .status();
-    if !works.is_ok_and(|status| status.success()) {
-        ignored("strace, and the right to trace");
-        return None;
     }
     let serve = plugin.command(&["serve"]);
     strace.arg(serve.get_program()).args(serve.get_args());
@@ -84,15 +81,9 @@ impl Injected {
 impl Drop for Injected {
     fn drop(&mut self) {
         // The server first: without its tracer it would go on.
-        self.signal_if_alive();
-        let _ = self.tracer.0.wait();
-    }
-}
-
-impl Injected {
-    fn signal_if_alive(&self) {
         if let Some(pid) = Pid::from_raw(self.pid) {
             let _ = kill_process(pid, Signal::KILL);
         }
+        let _ = self.tracer.0.wait();
     }
 }

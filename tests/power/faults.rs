@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tonic::Code;
 
 use crate::support::{KEKRING, Killed, PATIENCE, from_nowhere, wait_until};
-use crate::world::{Injected, RETRIED, World};
+use crate::world::{RETRIED, World, attached};
 
 const FULL: &str = "No space left on device";
 const READ_ONLY: &str = "Read-only file system";
@@ -43,10 +43,7 @@ pub fn a_disk_that_becomes_read_only_stops_rotations_and_neither_requests_nor_a_
 pub fn a_sync_that_fails_stops_a_rotation_and_the_next_one_succeeds() {
     let world = World::served(false, "2s");
 
-    let injected = Injected::into(
-        &world.plugin,
-        &["-e", "trace=fsync", "-e", "inject=fsync:error=EIO"],
-    );
+    let injected = attached(&world, &["-e", "trace=fsync", "-e", "inject=fsync:error=EIO"]);
     wait_until("the reason in the status", RETRIED, || {
         world.complains("rotation is due and is not done") && world.complains(IO)
     });
@@ -109,7 +106,7 @@ pub fn requests_are_answered_in_time_while_a_rotation_hangs_on_the_disk() {
     };
 
     let delay = "inject=fsync:delay_enter=4000000";
-    let injected = Injected::into(&world.plugin, &["-e", "trace=fsync", "-e", delay]);
+    let injected = attached(&world, &["-e", "trace=fsync", "-e", delay]);
     wait_until("a rotation that hangs", PATIENCE, hanging);
     let client = world.client();
     let mut rounds = 0;
@@ -130,7 +127,7 @@ pub fn a_newest_generation_that_cannot_be_read_changes_nothing_in_a_running_serv
     let newest = newest(&world);
 
     let args = ["-P", &newest, "-e", "trace=read", "-e", "inject=read:error=EIO"];
-    let injected = Injected::into(&world.plugin, &args);
+    let injected = attached(&world, &args);
     world.plugin.signal(Signal::HUP);
     wait_until("the reason in the status", PATIENCE, || {
         world.complains("the ring in memory is kept")

@@ -26,6 +26,7 @@ mod grpc;
 mod missing;
 #[path = "../support/mod.rs"]
 mod support;
+#[macro_use]
 #[path = "../support/times.rs"]
 mod times;
 #[path = "../support/witness.rs"]
@@ -35,23 +36,12 @@ mod world;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed};
 
 use missing::Missing;
 use times::Times;
 
 const WITHIN: &str = "KEKRING_POWER_SUITE";
-
-/// One trial for each scenario, called by the scenario's own name.
-macro_rules! trials {
-    ($times:expr, $($module:ident::$scenario:ident,)*) => {
-        vec![$({
-            let times = Arc::clone($times);
-            let name = stringify!($scenario);
-            Trial::ignorable_test(name, move || run(name, $module::$scenario, &times))
-        }),*]
-    };
-}
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kekring::proto::kms::EncryptResponse;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::disk::{Disk, Kind};
 use crate::grpc::Client;
 use crate::support::scrape::Scrape;
-use crate::support::{PATIENCE, Plugin, shown, wait_until};
+use crate::support::strace::Attached;
+use crate::support::{Plugin, shown, wait_until};
 use crate::witness::Site;
 
 /// kube-apiserver waits no longer for an answer.
@@ -151,40 +150,7 @@ impl World {
     }
 }
 
-/// strace on a running server; let go when dropped.
-pub struct Injected(Child);
-
-impl Injected {
-    pub fn into(plugin: &Plugin, args: &[&str]) -> Self {
-        let pid = plugin.pid();
-        let child = Command::new("strace")
-            .args([
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-p",
-                &pid.as_raw_nonzero().to_string(),
-            ])
-            .args(args)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let injected = Self(child);
-        wait_until("strace at every thread", PATIENCE, || {
-            let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).unwrap();
-            tasks.flatten().all(|task| {
-                let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-                !status.contains("TracerPid:\t0\n")
-            })
-        });
-        injected
-    }
-}
-
-impl Drop for Injected {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-        let _ = self.0.wait();
-    }
+/// strace at the server.
+pub fn attached(world: &World, args: &[&str]) -> Attached {
+    Attached::to(&world.plugin, Path::new("/dev/null"), args).expect("the right to trace")
 }

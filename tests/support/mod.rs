@@ -5,6 +5,7 @@
 
 pub(crate) mod page;
 pub(crate) mod scrape;
+pub(crate) mod strace;
 
 use std::fs::{self, File};
 use std::io::Write;

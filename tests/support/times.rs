@@ -7,6 +7,19 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed};
 
+/// One trial for each scenario, called by the scenario's own name; `run` is the suite's. For who includes this file with
+/// `#[macro_use]`.
+#[allow(unused_macros)] // some suites tell more of each scenario
+macro_rules! trials {
+    ($times:expr, $($module:ident::$scenario:ident,)*) => {
+        vec![$({
+            let times = std::sync::Arc::clone($times);
+            let name = stringify!($scenario);
+            libtest_mimic::Trial::ignorable_test(name, move || run(name, $module::$scenario, &times))
+        }),*]
+    };
+}
+
 pub struct Times {
     started: Instant,
     parts: Mutex<Vec<(String, Duration)>>,
