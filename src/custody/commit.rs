@@ -10,6 +10,7 @@ use crate::format::FormatError;
 use crate::format::generation::{self, Header, MAX_LEN, Slot};
 use crate::format::mark::{self, Mark};
 use crate::format::wrapped_seed;
+use crate::keyring::KeyId;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::root::RootKey;
 use crate::store::{NewGeneration, NewMark, Stamp, StoreError};
@@ -143,8 +144,14 @@ impl Custody {
 
     /// The mark after `opened` is used. `seen` moves with the reported key, and where it lies in the future: the clock was
     /// ahead then, or is behind now, and a time that is still to come would keep a node that restarts from ever rotating.
+    /// A suspended key that was given up stays suspended, were it to come back.
     pub fn next_mark(&self, known: Option<&Mark>, opened: &Opened, now: UnixTime) -> Option<Mark> {
-        let next = Mark::of(&opened.ring, opened.head.hash, now)?;
+        let mut next = Mark::of(&opened.ring, opened.head.hash, now)?;
+        let given_up = |id: &&KeyId| opened.ring.key(id).is_none() && !next.destroyed.contains(id);
+        let suspended = known.iter().flat_map(|known| &known.suspended);
+        let missing: Vec<KeyId> = suspended.filter(given_up).cloned().collect();
+        next.suspended.extend(missing);
+        next.suspended.sort_unstable();
         let seen = known
             .filter(|known| known.reported == next.reported)
             .map(|known| known.seen)

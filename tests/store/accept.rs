@@ -54,6 +54,38 @@ fn the_key_that_was_prepared_takes_the_place_of_the_lost_generation() {
     bench.rotate();
 }
 
+/// As a copy of the directory puts it back: this generation, and what the mark says now.
+fn put_back(bench: &Bench, copy: &(std::path::PathBuf, Vec<u8>)) {
+    for path in bench.generations() {
+        fs::remove_file(path).unwrap();
+    }
+    fs::write(&copy.0, &copy.1).unwrap();
+    fs::set_permissions(&copy.0, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_suspended_key_that_was_given_up_is_suspended_when_it_comes_back() {
+    let bench = Bench::new();
+    let kept = || (bench.newest(), fs::read(bench.newest()).unwrap());
+    bench.rotate();
+    let without = kept();
+    bench.rotate();
+    bench.rotate();
+    let with = kept();
+    bench.rotate();
+    let opened = bench.open();
+    let gone = opened.ring.keys[3].id.clone();
+    let suspended = lifecycle::suspend(&opened.ring, &gone, true).unwrap();
+    bench.custody().commit(&opened, suspended, NOW).unwrap();
+    put_back(&bench, &without);
+    let accepted = bench.custody().accept(&bench.open(), NOW).unwrap();
+    assert!(accepted.ring.key(&gone).is_none());
+
+    put_back(&bench, &with);
+
+    assert!(bench.open().ring.key(&gone).unwrap().suspended);
+}
+
 #[test]
 fn where_the_key_is_lost_too_a_fresh_one_above_it_encrypts() {
     let bench = Bench::new();
