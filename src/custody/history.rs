@@ -22,6 +22,7 @@ pub(super) fn assemble(
     now: UnixTime,
 ) -> Opened {
     let hashes: Vec<Hash> = versions.iter().map(|it| it.stored.hash).collect();
+    let suspended: Vec<(Hash, Vec<KeyId>)> = versions.iter().map(suspended_in).collect();
     let older = versions.split_off(1);
     let head = versions.swap_remove(0);
     let ring_key = Arc::clone(&head.key);
@@ -60,12 +61,17 @@ pub(super) fn assemble(
     let highest = |mark: &Mark| (mark.reported.sequence(), mark.generation);
     match marks.into_iter().max_by_key(highest) {
         Some(mark) => {
-            let there = hashes.contains(&mark.hash);
-            apply_mark(&mut opened, mark, there);
+            let said = suspended.iter().find(|(hash, _)| *hash == mark.hash);
+            apply_mark(&mut opened, mark, said.map_or(&[], |(_, keys)| keys));
         }
         None => refuse_unmarked(&mut opened, damage, &loaded.marks, &hashes),
     }
     opened
+}
+
+fn suspended_in(version: &Version) -> (Hash, Vec<KeyId>) {
+    let keys = version.ring.keys.iter().filter(|key| key.suspended);
+    (version.stored.hash, keys.map(|key| key.id.clone()).collect())
 }
 
 /// A generation is used only once its mark is written. Where no mark is valid, nothing says that a newer one was not: one
@@ -191,8 +197,9 @@ fn take_joined(opened: &mut Opened, other: &Version, ring: Ring) {
 }
 
 /// An older ring, or another history of it, never reports a lower sequence and never lifts a suspension or a destruction.
-/// `there` says whether the marked generation is among those that opened: then all that it says is in the ring.
-fn apply_mark(opened: &mut Opened, mark: Mark, there: bool) {
+/// `said` is what the marked generation says is suspended, where it is there: that is in the ring, or another history has
+/// resumed it. A mark can hold more: what an earlier one said, and no generation does.
+fn apply_mark(opened: &mut Opened, mark: Mark, said: &[KeyId]) {
     if mark.generation > opened.head.header.generation {
         opened.freeze(Reason::BehindMark {
             used: mark.generation,
@@ -200,15 +207,14 @@ fn apply_mark(opened: &mut Opened, mark: Mark, there: bool) {
         });
         opened.ring.keys.retain(|key| !mark.destroyed.contains(&key.id));
     }
-    if !there {
-        // A key that was resumed since then has a later generation for that.
-        let since = |key: &Key| key.suspension > mark.generation;
-        for key in &mut opened.ring.keys {
-            if mark.suspended.contains(&key.id) && !key.suspended && !since(key) {
-                key.suspended = true;
-                // The mark does not say since when; the ring can say no later.
-                key.suspension = opened.ring.generation;
-            }
+    // A key that was resumed since then has a later generation for that.
+    let since = |key: &Key| key.suspension > mark.generation;
+    let marked = |key: &Key| mark.suspended.contains(&key.id) && !said.contains(&key.id);
+    for key in &mut opened.ring.keys {
+        if marked(key) && !key.suspended && !since(key) {
+            key.suspended = true;
+            // The mark does not say since when; the ring can say no later.
+            key.suspension = opened.ring.generation;
         }
     }
     if let Some(active) = opened.ring.active().map(|key| key.id.clone())

@@ -232,5 +232,9 @@ fn another_history_of_the_same_age_lifts_no_suspension_when_the_one_that_made_it
 
     assert_eq!(after.ring.generation, 2);
     assert!(after.ring.key(&next).unwrap().suspended);
+    // A server writes its mark of what it opened, which no generation says.
+    let mark = bench.custody().next_mark(after.mark.as_ref(), &after, NOW);
+    bench.custody().settle(&after, mark.as_ref()).unwrap();
+    assert!(bench.open().ring.key(&next).unwrap().suspended);
     assert_eq!(after.ring.check(), Ok(()));
 }
