@@ -64,7 +64,7 @@ impl Restore {
         let adopted = self.adopt && !custody.is_here(&opened);
         if adopted {
             custody.adopt(&opened, now())?;
-        } else if opened.frozen.is_none() {
+        } else {
             let mark = custody.next_mark(opened.mark.as_ref(), &opened, now());
             custody.settle(&opened, mark.as_ref())?;
         }

@@ -144,9 +144,19 @@ impl Custody {
 
     /// The mark after `opened` is used. `seen` moves with the reported key, and where it lies in the future: the clock was
     /// ahead then, or is behind now, and a time that is still to come would keep a node that restarts from ever rotating.
-    /// A suspended key that was given up stays suspended, were it to come back.
+    /// A suspended key that was given up stays suspended, were it to come back. What is frozen, or joined and not stored yet,
+    /// is reported all the same: the mark then says so, and goes on naming the generation that it named; where there is
+    /// none, none is made.
     pub fn next_mark(&self, known: Option<&Mark>, opened: &Opened, now: UnixTime) -> Option<Mark> {
         let mut next = Mark::of(&opened.ring, opened.head.hash, now)?;
+        if opened.frozen.is_some() || opened.joined {
+            let known = known?;
+            (next.generation, next.hash) = (known.generation, known.hash);
+            next.reported = next.reported.max(known.reported.clone());
+            next.destroyed.extend_from_slice(&known.destroyed);
+            next.destroyed.sort_unstable();
+            next.destroyed.dedup();
+        }
         let given_up = |id: &&KeyId| opened.ring.key(id).is_none() && !next.destroyed.contains(id);
         let suspended = known.iter().flat_map(|known| &known.suspended);
         let missing: Vec<KeyId> = suspended.filter(given_up).cloned().collect();

@@ -159,9 +159,6 @@ impl Reloader {
 
     /// Writes the mark and the mirror before a generation is used. Nothing is written where all is up to date.
     fn settle(&self, opened: &mut Opened, now: UnixTime) -> Result<(), CommitError> {
-        if opened.refusing.is_some() || opened.frozen.is_some() || opened.joined {
-            return Ok(());
-        }
         let mark = self.custody.next_mark(opened.mark.as_ref(), opened, now);
         self.custody.settle(opened, mark.as_ref())?;
         opened.mark = mark;

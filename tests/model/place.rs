@@ -87,9 +87,7 @@ impl Place {
     pub fn serve(&self) -> Outcome {
         let (custody, opened) = (self.custody(), self.open()?);
         let mark = custody.next_mark(opened.mark.as_ref(), &opened, NOW);
-        if opened.frozen.is_none() && !opened.joined {
-            custody.settle(&opened, mark.as_ref()).map_err(text)?;
-        }
+        custody.settle(&opened, mark.as_ref()).map_err(text)?;
         Ok(opened)
     }
 
@@ -145,9 +143,9 @@ impl Place {
         let mut opened = self.open()?;
         if opened.frozen.is_none() {
             opened = custody.store_join(opened, NOW).map_err(text)?;
-            let mark = custody.next_mark(opened.mark.as_ref(), &opened, NOW);
-            custody.settle(&opened, mark.as_ref()).map_err(text)?;
         }
+        let mark = custody.next_mark(opened.mark.as_ref(), &opened, NOW);
+        custody.settle(&opened, mark.as_ref()).map_err(text)?;
         Ok(true)
     }
 

@@ -149,6 +149,45 @@ fn a_ring_below_its_mark_decrypts_and_reports_no_key() {
 }
 
 #[test]
+fn what_a_frozen_ring_reported_is_not_taken_back_after_a_restart() {
+    let mut plugin = Plugin::prepared("{}");
+    let mark = plugin.dir.join("ring/mark");
+    let changed = |verb: &[&str]| assert!(plugin.verb(verb).status.success(), "{verb:?}");
+    // One history reaches the third key, in three generations.
+    let first = fs::read(&mark).unwrap();
+    (0..2).for_each(|_| changed(&["rotate"]));
+    let (place, other) = (plugin.newest(), fs::read(plugin.newest()).unwrap());
+    for path in generations(&plugin).iter().skip(1) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::write(&mark, first).unwrap();
+    // The other used a fourth generation, and its second key; what came after the first rotation is lost.
+    changed(&["rotate"]);
+    let old = plugin.json(&["keys", "list"])["keys"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    changed(&["keys", "suspend", &old]);
+    changed(&["keys", "resume", &old]);
+    for path in generations(&plugin).iter().skip(2) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::write(&place, other).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let reported = start(&mut plugin).key_id();
+    let frozen = plugin.json(&["status"])["nodes"][0]["frozen"].to_string();
+    plugin.kill();
+    fs::remove_file(&place).unwrap();
+    let status = start(&mut plugin).status().unwrap_err();
+
+    assert!(reported.starts_with("k3-"), "{reported}");
+    assert!(frozen.contains("has used generation 4"), "{frozen}");
+    let told = format!("has already reported {reported}");
+    assert!(status.message().contains(&told), "{}", status.message());
+}
+
+#[test]
 fn a_ring_that_is_not_the_configured_one_reports_no_key() {
     let mut plugin = Plugin::prepared("{}");
     plugin.configure("{ring: {id: 00112233445566778899aabbccddeeff}}");

@@ -184,6 +184,46 @@ fn without_a_mark_an_unreadable_newest_generation_keeps_an_older_one_from_report
 }
 
 #[test]
+fn what_a_frozen_ring_reports_is_marked_and_is_not_taken_back() {
+    let bench = Bench::new();
+    let mark = fs::read(bench.path("ring/mark")).unwrap();
+    bench.rotate();
+    bench.rotate();
+    let (place, longer) = (bench.newest(), fs::read(bench.newest()).unwrap());
+    for path in bench.generations().iter().skip(1) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::write(bench.path("ring/mark"), mark).unwrap();
+    bench.rotate();
+    for suspended in [true, false] {
+        let opened = bench.open();
+        let key = opened.ring.keys[0].id.clone();
+        let next = lifecycle::suspend(&opened.ring, &key, suspended).unwrap();
+        bench.custody().commit(&opened, next, NOW).unwrap();
+    }
+    for path in bench.generations().iter().skip(2) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::write(&place, longer).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let opened = bench.open();
+    let reported = opened.keyring().status().unwrap().clone();
+    let mark = bench.custody().next_mark(opened.mark.as_ref(), &opened, NOW);
+    bench.custody().settle(&opened, mark.as_ref()).unwrap();
+    fs::remove_file(&place).unwrap();
+
+    assert!(opened.frozen.is_some());
+    assert_eq!(reported.sequence(), 3);
+    let after = bench.open();
+    let known = opened.mark.unwrap();
+    let marked = after.mark.as_ref().unwrap();
+    assert_eq!((marked.generation, marked.hash), (4, known.hash));
+    let why = after.keyring().status().unwrap_err().to_string();
+    assert!(why.contains(&format!("has already reported {reported}")), "{why}");
+}
+
+#[test]
 fn another_history_of_the_same_age_that_would_report_an_older_key_is_not_changed_and_lowers_no_mark() {
     let bench = Bench::new();
     bench.rotate();
