@@ -166,7 +166,8 @@ pub(super) const ALL: &[Lesson] = &[
     Lesson {
         verb: "root remove",
         purpose: "The ring key is replaced, so every root that stays must be at hand: the configured ones, and the recovery code by \
-            --open-with. Backups and snapshots stay what they are: the removed root opens them, and the keys in them.",
+            --open-with. Backups and snapshots stay what they are: the removed root opens them, and the keys in them. \
+            A removal that broke off is finished by the same command.",
         examples: &[
             (
                 "a root that is retired; its id is in `kekring root list`",

@@ -11,13 +11,14 @@ use super::recovery::OpenWith;
 use super::root::{Row, id, row, rows};
 use super::rotate::rotate_fresh;
 use super::wait::{Wait, none_waits};
-use crate::custody::{Custody, Opened, Slot, opens};
+use crate::custody::{CommitError, Custody, Opened, Slot, opens};
 use crate::root::RootKey;
 use crate::telemetry::now;
 
 /// The ring key is replaced, so every root that stays must be at hand to take the new one: the configured roots, and the
 /// recovery code by `--open-with`. Older generations are taken out of the store and its mirror. Backups and snapshots
-/// stay what they are: the removed root opens them, and the keys in them.
+/// stay what they are: the removed root opens them, and the keys in them. A removal that broke off is finished by the
+/// same command.
 #[derive(Args)]
 pub(super) struct Remove {
     /// The slots, each by its id in full, as `root list` shows it
@@ -59,12 +60,10 @@ impl Remove {
             "sealing a new ring key for each root that stays",
         );
         let opened = custody.open(None, now())?;
-        let gone = self.named(&opened.head.header.slots)?;
+        let gone = self.named(&opened)?;
         let warnings = still_configured(&custody, configured, &opened, &gone);
         let unreachable = unreachable(&opened);
-        let ids: Vec<[u8; 16]> = gone.iter().map(|slot| slot.id).collect();
-        let roots: Vec<&dyn RootKey> = custody.roots.iter().map(AsRef::as_ref).collect();
-        let (opened, left) = custody.remove_slots(&opened, &ids, &roots, now())?;
+        let (opened, left) = remove(&custody, opened, &gone)?;
         let (slots, mut generation) = (rows(&opened.head.header.slots), opened.ring.generation);
         // Whatever comes of it, the slot is removed, and what its root still opens is to be told.
         let rotated = self.rotate.then(|| rotate_fresh(&custody, opened)).transpose();
@@ -97,10 +96,13 @@ impl Remove {
         })
     }
 
-    fn named(&self, slots: &[Slot]) -> Result<Vec<Slot>, Failure> {
+    /// The slots that were named, of the ring or of a removal that broke off.
+    fn named(&self, opened: &Opened) -> Result<Vec<Slot>, Failure> {
+        let slots = &opened.head.header.slots;
         let find = |wanted: &String| {
             slots
                 .iter()
+                .chain(opened.half_removed())
                 .find(|slot| id(slot) == *wanted)
                 .cloned()
                 .ok_or_else(|| {
@@ -138,6 +140,18 @@ impl Remove {
         }
         text
     }
+}
+
+/// Removes the slots, or finishes what an earlier run began. Returns also what could not be taken out of the store.
+fn remove(custody: &Custody, opened: Opened, gone: &[Slot]) -> Result<(Opened, Vec<String>), CommitError> {
+    let slots = &opened.head.header.slots;
+    let ids: Vec<[u8; 16]> = gone.iter().map(|slot| slot.id).collect();
+    if !slots.iter().any(|slot| ids.contains(&slot.id)) {
+        let left = custody.finish_removal(&opened, now())?;
+        return Ok((opened, left));
+    }
+    let roots: Vec<&dyn RootKey> = custody.roots.iter().map(AsRef::as_ref).collect();
+    custody.remove_slots(&opened, &ids, &roots, now())
 }
 
 /// A removed root in the configuration is asked at every start, in vain.

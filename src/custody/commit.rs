@@ -112,7 +112,7 @@ impl Custody {
         self.settle_and_prune(opened, mark, &[])
     }
 
-    fn settle_and_prune(
+    pub(super) fn settle_and_prune(
         &self,
         opened: &Opened,
         mark: Option<&Mark>,
@@ -220,6 +220,7 @@ impl Custody {
             warnings: Vec::new(),
             prunable: Vec::new(),
             opened_names: Vec::new(),
+            removed: Vec::new(),
         })
     }
 }

@@ -7,7 +7,7 @@ use super::open::{Damage, Version};
 use super::{Head, Opened};
 use crate::crypto::secret::Key32;
 use crate::format::backup;
-use crate::format::generation::Hash;
+use crate::format::generation::{Hash, Slot};
 use crate::format::mark::{self, Mark};
 use crate::keyring::join::{self, JoinError};
 use crate::keyring::ring::{Key, Ring, UnixTime};
@@ -37,6 +37,7 @@ pub(super) fn assemble(
             .chain([head.name.clone()])
             .collect(),
         prunable: prunable(&older, &ring_key),
+        removed: half_removed(&older, &ring_key, &head.stored.header.slots),
         ring_key,
         parents: vec![head.stored.hash],
         head: Head {
@@ -105,6 +106,18 @@ fn prunable(older: &[Version], ring_key: &Arc<Key32>) -> Vec<String> {
         (position >= KEPT - 2 || earlier_key).then(|| it.name.clone())
     };
     older.iter().enumerate().filter_map(named).collect()
+}
+
+/// A removal takes what it leaves behind out of the store, unless it broke off.
+fn half_removed(older: &[Version], ring_key: &Key32, left: &[Slot]) -> Vec<Slot> {
+    let earlier = older.iter().filter(|it| it.key.expose() != ring_key.expose());
+    let mut removed: Vec<Slot> = Vec::new();
+    for slot in earlier.flat_map(|it| &it.stored.header.slots) {
+        if !left.iter().chain(&removed).any(|it| it.id == slot.id) {
+            removed.push(slot.clone());
+        }
+    }
+    removed
 }
 
 /// What a person should know of the copies that did not open, and whether that forbids a change.

@@ -78,6 +78,8 @@ pub struct Opened {
     prunable: Vec<String>,
     /// Every generation that opened.
     opened_names: Vec<String>,
+    /// Slots of generations under an earlier ring key, which the newest lacks: their removal broke off.
+    removed: Vec<Slot>,
 }
 
 /// The newest generation that opened.
@@ -96,6 +98,11 @@ impl Opened {
     /// What the store held when this was read or written.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    /// Slots that a removal took out of the newest generation before it broke off: older ones still open by them.
+    pub fn half_removed(&self) -> &[Slot] {
+        &self.removed
     }
 
     /// The ring as the next generation; a join is that already.

@@ -84,14 +84,31 @@ impl Custody {
             prune: base.opened_names.clone(),
         };
         let opened = self.succeed(base, next, now)?;
-        Ok((opened, self.older_than(base)?))
+        let left = self.up_to(base, &opened.head.name)?;
+        Ok((opened, left))
     }
 
-    /// Generations up to that of `base` that are still in the store or its mirror.
-    fn older_than(&self, base: &Opened) -> Result<Vec<String>, CommitError> {
+    /// Finishes a removal that broke off: what the removed roots open is taken out of the store and its mirror. Returns
+    /// the names of older generations that are still there.
+    pub fn finish_removal(&self, base: &Opened, now: UnixTime) -> Result<Vec<String>, CommitError> {
+        refuse_frozen(base)?;
+        let mut older = base.opened_names.clone();
+        older.retain(|name| *name != base.head.name);
+        self.settle_and_prune(
+            base,
+            self.next_mark(base.mark.as_ref(), base, now).as_ref(),
+            &older,
+        )?;
+        self.up_to(base, &base.head.name)
+    }
+
+    /// Generations up to that of `base`, except for the one of that name, that are still in the store or its mirror.
+    fn up_to(&self, base: &Opened, newest: &str) -> Result<Vec<String>, CommitError> {
         let copies = self.store.load()?.copies;
         let older = |name: &str| super::open::generation_of(name) <= base.head.header.generation;
-        let left = copies.into_iter().filter(|copy| older(&copy.name));
+        let left = copies
+            .into_iter()
+            .filter(|copy| older(&copy.name) && copy.name != newest);
         Ok(left.map(|copy| copy.place).collect())
     }
 }

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) use inspect::file_name;
-use inspect::{check_directory, names, parse_name, read_file, unavailable};
+use inspect::{check_directory, entries, names, parse_name, read_file, unavailable};
 pub(super) use write::publish_anywhere;
 use write::{lock, make_directory, may_write, prune_place, publish, remove_unfinished, replace};
 
@@ -47,20 +47,14 @@ impl FileStore {
     pub fn traces(&self) -> Result<Vec<String>, StoreError> {
         let mut traces = Vec::new();
         for dir in self.places() {
-            let entries = match fs::read_dir(dir) {
-                Ok(entries) => entries,
+            let names = match entries(dir) {
+                Ok(names) => names,
                 Err(why) if why.kind() == ErrorKind::NotFound => continue,
                 Err(why) => return Err(unavailable("cannot read", dir, &why)),
             };
-            for entry in entries {
-                let name = entry
-                    .map_err(|why| unavailable("cannot read", dir, &why))?
-                    .file_name();
-                let name = name.to_string_lossy();
-                if name.ends_with(".ring") || name == MARK || name == BACKUP {
-                    traces.push(dir.join(&*name).display().to_string());
-                }
-            }
+            let ours = |name: &String| name.ends_with(".ring") || name == MARK || name == BACKUP;
+            let found = names.iter().filter(|name| ours(name));
+            traces.extend(found.map(|name| dir.join(name).display().to_string()));
         }
         traces.sort_unstable();
         Ok(traces)

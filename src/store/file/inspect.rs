@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Dir, Mode, OFlags, open};
 
 use crate::format::generation::MAX_LEN;
 use crate::store::{Stamp, StoreError};
@@ -26,24 +26,29 @@ pub(super) fn parse_name(name: &str) -> Option<(u64, &str)> {
     (plain && number > 0 && number.to_string() == generation).then_some((number, digits))
 }
 
+/// Names in a directory, but for those that are no UTF-8: none of ours. A disk that fails as the directory is closed, after
+/// all was read, is no error, and `fs::read_dir` would panic there.
+pub(super) fn entries(dir: &Path) -> io::Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut names = Vec::new();
+    for entry in Dir::new(open(dir, flags, Mode::empty())?)? {
+        if let Ok(name) = entry?.file_name().to_str()
+            && !matches!(name, "." | "..")
+        {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
 /// Names of generations in a directory; foreign files do not count, and a directory that is not there has none.
 pub(super) fn names(dir: &Path) -> Result<Stamp, StoreError> {
     if matches!(dir.try_exists(), Ok(false)) {
         return Ok(Stamp::default());
     }
     check_directory(dir)?;
-    let entries = fs::read_dir(dir).map_err(|why| unavailable("cannot read", dir, &why))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|why| unavailable("cannot read", dir, &why))?;
-        if let Some(name) = entry
-            .file_name()
-            .to_str()
-            .filter(|name| parse_name(name).is_some())
-        {
-            names.push(name.to_owned());
-        }
-    }
+    let mut names = entries(dir).map_err(|why| unavailable("cannot read", dir, &why))?;
+    names.retain(|name| parse_name(name).is_some());
     names.sort_unstable();
     Ok(Stamp(names))
 }

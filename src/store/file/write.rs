@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use rustix::thread::CapabilitySet;
 
-use super::inspect::{names, parse_name, unavailable};
+use super::inspect::{entries, names, parse_name, unavailable};
 use crate::format::generation;
 use crate::store::{KEPT, StoreError, Verify};
 
@@ -220,9 +220,9 @@ fn sync_directory(dir: &Path) -> io::Result<()> {
 
 /// The lock is held, so an unfinished file belongs to a writer that died.
 pub(super) fn remove_unfinished(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            let _ = fs::remove_file(entry.path());
+    for name in entries(dir).unwrap_or_default() {
+        if name.starts_with(UNFINISHED) {
+            let _ = fs::remove_file(dir.join(name));
         }
     }
 }
