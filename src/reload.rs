@@ -127,6 +127,7 @@ async fn run(
 fn take(reloader: &Mutex<Reloader>, cause: Cause) {
     let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
     if catch_unwind(AssertUnwindSafe(|| reloader.step(cause))).is_err() {
-        reloader.panicked();
+        // Telling of it must not end the reloader either.
+        let _ = catch_unwind(AssertUnwindSafe(|| reloader.panicked()));
     }
 }

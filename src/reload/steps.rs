@@ -85,9 +85,12 @@ impl Reloader {
     }
 
     /// A step panicked: what it was about to do is not done.
-    pub(super) fn panicked(&self) {
-        tracing::error!("a reload or a rotation panicked; the ring in memory is kept");
+    pub(super) fn panicked(&mut self) {
         self.metrics.reloaded(false, telemetry::now());
+        self.reread_at = Instant::now() + RETRY;
+        self.load_trouble
+            .raise("a reload or a rotation panicked; the ring in memory is kept, and it is tried again");
+        self.publish(telemetry::now());
     }
 
     /// One step; blocks.

@@ -18,5 +18,6 @@ mod concurrency;
 mod damage;
 mod fork;
 mod mark;
+mod panics;
 mod roots;
 mod slots;
