@@ -248,6 +248,31 @@ mod tests {
     }
 
     #[test]
+    fn a_seed_of_no_byte_or_of_more_than_the_limit_is_refused() {
+        let keyring = Keyring::new(&ring());
+
+        for length in [0, MAX_PLAINTEXT + 1] {
+            let refused = keyring.encrypt(None, &vec![1; length]);
+            assert!(matches!(refused, Err(EncryptError::Length(it)) if it == length));
+        }
+        for length in [1, MAX_PLAINTEXT] {
+            assert!(keyring.encrypt(None, &vec![1; length]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_keyring_says_what_it_holds() {
+        let mut ring = ring();
+        ring.generation = 7;
+        let keyring = Keyring::new(&ring);
+        let strange = KeyId::derive(ring.id, 9, &Key32::take(&mut [9; 32]));
+
+        assert_eq!((keyring.id(), keyring.generation()), (ring.id, 7));
+        assert!(keyring.holds(&ring.keys[1].id) && !keyring.holds(&strange));
+        assert_eq!(Keyring::absent("").generation(), 0);
+    }
+
+    #[test]
     fn a_reported_key_is_used_unless_it_is_suspended_or_not_yet_active() {
         let mut ring = lifecycle::activate(&ring(), Key32::take(&mut [3; 32]), UnixTime(2)).unwrap();
         let [old, active, next] = [0, 1, 2].map(|at: usize| ring.keys[at].id.clone());

@@ -17,6 +17,7 @@ mod bench;
 mod concurrency;
 mod damage;
 mod fork;
+mod growth;
 mod mark;
 mod panics;
 mod roots;
