@@ -179,6 +179,56 @@ fn older_generations_that_a_crash_left_behind_are_joined_by_their_own_slots_and_
 }
 
 #[test]
+fn a_removal_that_broke_off_is_known_and_finished_in_store_and_mirror() {
+    let (bench, second) = with_two_roots();
+    let opened = bench.open();
+    assert!(opened.half_removed().is_empty(), "a whole ring lacks no slot");
+    let first = opened.head.header.slots[0].clone();
+    let older: Vec<_> = ["ring", "mirror"]
+        .iter()
+        .flat_map(|place| generations(&bench.path(place)))
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    remove_first(&bench, &second);
+    for (path, bytes) in &older {
+        fs::write(path, bytes).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let custody = bench.custody_with(vec![file_root(&second)]);
+
+    let opened = custody.open(None, NOW).unwrap();
+    let ids: Vec<_> = opened.half_removed().iter().map(|slot| slot.id).collect();
+    assert_eq!(ids, [first.id], "and the slot that stays is not named");
+    assert!(custody.finish_removal(&opened, NOW).unwrap().is_empty());
+
+    for place in ["ring", "mirror"] {
+        let left = generations(&bench.path(place));
+        assert_eq!(left.len(), 1, "{place}: {left:?}");
+    }
+    assert!(custody.open(None, NOW).unwrap().half_removed().is_empty());
+}
+
+#[test]
+fn what_a_finished_removal_cannot_take_out_is_named() {
+    let (bench, second) = with_two_roots();
+    let older = bench.generations();
+    let copies: Vec<_> = older.iter().map(|path| fs::read(path).unwrap()).collect();
+    remove_first(&bench, &second);
+    for (path, bytes) in older.iter().zip(&copies) {
+        fs::write(path, bytes).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    // Opens with nothing, so that nobody says what it is.
+    fs::write(&older[0], b"damaged").unwrap();
+    let custody = bench.custody_with(vec![file_root(&second)]);
+
+    let opened = custody.open(None, NOW).unwrap();
+    let left = custody.finish_removal(&opened, NOW).unwrap();
+
+    assert_eq!(left, [older[0].display().to_string()]);
+}
+
+#[test]
 fn a_generation_under_an_earlier_ring_key_alone_reports_no_key_that_may_be_an_old_one() {
     let (bench, second) = with_two_roots();
     let old = fs::read(bench.newest()).unwrap();
