@@ -23,3 +23,22 @@ impl Live {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::NotServing;
+
+    #[test]
+    fn a_swap_is_seen_by_later_readers_and_not_by_those_that_hold_a_snapshot() {
+        let reason = |keyring: &Keyring| keyring.status().unwrap_err().to_string();
+        let said = |text: &str| NotServing::NoActiveKey(text.into()).to_string();
+        let live = Live::new(Keyring::absent("first"));
+        let snapshot = live.load();
+
+        live.swap(Keyring::absent("second"));
+
+        assert_eq!(reason(&live.load()), said("second"));
+        assert_eq!(reason(&snapshot), said("first"));
+    }
+}

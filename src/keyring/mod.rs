@@ -261,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_shown_by_name_and_state_and_without_its_bytes() {
+        let ring = ring();
+        let active = &ring.keys[0];
+
+        assert_eq!(
+            format!("{active:?}"),
+            format!("{} active changed in 1", active.id)
+        );
+    }
+
+    #[test]
     fn a_keyring_says_what_it_holds() {
         let mut ring = ring();
         ring.generation = 7;

@@ -146,6 +146,22 @@ mod tests {
     }
 
     #[test]
+    fn names_are_shown_as_they_are_and_hashed_as_kube_apiserver_hashes_them() {
+        let name: KeyId = "k1-000102030405060708090a0b0c0d0e0f".parse().unwrap();
+
+        assert_eq!(format!("{name:?}"), name.as_str());
+        assert_eq!(
+            format!("{:?}", RingId([0xab; 16])),
+            format!("RingId({})", "ab".repeat(16))
+        );
+        // By sha256sum(1).
+        assert_eq!(
+            name.hashed(),
+            "sha256:139ce2090aa1582903a6bb187c56a3b698224bec49a07e14f727c885a20ff913"
+        );
+    }
+
+    #[test]
     fn parses_its_own_text_and_no_other_spelling() {
         let name = derive(1, u64::MAX, 1);
         let digits = HEXLOWER.encode(name.fingerprint());

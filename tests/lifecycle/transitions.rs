@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kekring::keyring::Keyring;
 use kekring::keyring::lifecycle::{self, Refusal};
-use kekring::keyring::ring::{Activate, KeyState};
+use kekring::keyring::ring::{Activate, KeyState, Ring};
 use proptest::prelude::*;
 
 use crate::steps::{Source, Step, rotations, shown};
@@ -123,4 +123,19 @@ fn numbers_that_are_used_up_refuse_and_do_not_wrap() {
         lifecycle::successor(&last_generation).unwrap_err(),
         Refusal::Exhausted
     );
+}
+
+#[test]
+fn where_the_reported_key_is_the_active_one_what_was_lost_is_given_up_and_no_key_changes() {
+    let mut source = Source::new("given up");
+    let ring = source.ring();
+    let reported = ring.active().unwrap().id.clone();
+    let fresh = [source.key(), source.key()];
+
+    let after = lifecycle::accept(&ring, 9, Some(&reported), fresh, source.now()).unwrap();
+
+    assert_eq!(after.generation, 10);
+    let states =
+        |ring: &Ring| -> Vec<_> { ring.keys.iter().map(|key| (key.id.clone(), key.state)).collect() };
+    assert_eq!(states(&after), states(&ring));
 }
