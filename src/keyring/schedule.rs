@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::crypto::secret::Key32;
     use crate::keyring::lifecycle;
-    use crate::keyring::names::RingId;
+    use crate::keyring::names::{KeyId, RingId};
 
     const DAY: u64 = 86_400;
     const PERIOD: Duration = Duration::from_secs(30 * DAY);
@@ -112,6 +112,33 @@ mod tests {
 
         assert_ne!(due(&ring, clocks(1029 * DAY, 99), PERIOD), Due::Now);
         assert_eq!(due(&ring, clocks(1033 * DAY, 99), PERIOD), Due::Now);
+    }
+
+    #[test]
+    fn jitter_adds_up_to_a_tenth_and_differs_from_key_to_key() {
+        let age = |sequence| {
+            let mut ring = ring_activated_at(0);
+            ring.keys[0].id = KeyId::derive(ring.id, sequence, &Key32::take(&mut [1; 32]));
+            due_age(&ring, PERIOD)
+        };
+        let ages: Vec<Duration> = (1..=20).map(age).collect();
+
+        assert!(
+            ages.iter().all(|age| (PERIOD..=PERIOD * 11 / 10).contains(age)),
+            "{ages:?}"
+        );
+        let [least, most] = [ages.iter().min(), ages.iter().max()].map(Option::unwrap);
+        assert!(*most - *least > PERIOD / 50, "{ages:?}");
+        assert!(*most > PERIOD * 107 / 100, "{ages:?}");
+    }
+
+    #[test]
+    fn the_minimum_interval_is_a_tenth_of_the_period_and_an_hour_at_most() {
+        assert_eq!(
+            minimum_interval(Duration::from_secs(600)),
+            Duration::from_secs(60)
+        );
+        assert_eq!(minimum_interval(PERIOD), Duration::from_secs(3600));
     }
 
     #[test]

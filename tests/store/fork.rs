@@ -5,7 +5,7 @@ use std::fs;
 use crate::bench::{Bench, NOW};
 
 /// A ring whose directory holds two children of generation 1; returns both branches' active keys.
-fn forked() -> (Bench, Vec<kekring::keyring::KeyId>) {
+pub fn forked() -> (Bench, Vec<kekring::keyring::KeyId>) {
     let bench = Bench::new();
     let mut active = Vec::new();
     bench.rotate();

@@ -14,6 +14,8 @@ mod support;
 mod accept;
 mod backup;
 mod bench;
+mod between;
+mod commits;
 mod concurrency;
 mod damage;
 mod fork;

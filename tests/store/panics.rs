@@ -8,62 +8,16 @@ use std::time::Duration;
 use kekring::keyring::live::Live;
 use kekring::keyring::{KeyId, Keyring, lifecycle};
 use kekring::reload::{self, Handles};
-use kekring::store::{FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError};
 use kekring::telemetry::{Gauges, Metrics, now};
 use tokio::runtime::Runtime;
 
 use crate::bench::{Bench, key};
+use crate::between::Between;
 use crate::support::{PATIENCE, wait_until};
-
-/// Panics where it is told to.
-struct Trap {
-    store: FileStore,
-    at_load: Arc<AtomicBool>,
-    at_save: Arc<AtomicBool>,
-}
 
 fn spring(trap: &AtomicBool) {
     if trap.load(Ordering::SeqCst) {
         panic::panic_any("the trap");
-    }
-}
-
-impl RingStore for Trap {
-    fn describe(&self) -> String {
-        self.store.describe()
-    }
-
-    fn load(&self) -> Result<Loaded, StoreError> {
-        spring(&self.at_load);
-        self.store.load()
-    }
-
-    fn stamp(&self) -> Result<Stamp, StoreError> {
-        self.store.stamp()
-    }
-
-    fn save(
-        &self,
-        new: &NewGeneration<'_>,
-        base: &Stamp,
-        prune: &[String],
-    ) -> Result<(String, Stamp), StoreError> {
-        spring(&self.at_save);
-        self.store.save(new, base, prune)
-    }
-
-    fn settle(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        mark: &NewMark<'_>,
-        prune: &[String],
-    ) -> Result<(), StoreError> {
-        self.store.settle(name, bytes, mark, prune)
-    }
-
-    fn note_backup(&self, record: &[u8]) -> Result<(), StoreError> {
-        self.store.note_backup(record)
     }
 }
 
@@ -81,12 +35,16 @@ struct Server {
 impl Server {
     fn rotating_every(period: Duration) -> Self {
         let bench = Bench::new();
-        let (at_load, at_save) = (Arc::default(), Arc::default());
+        let (at_load, at_save): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
+        let (loads, saves) = (Arc::clone(&at_load), Arc::clone(&at_save));
         let mut custody = bench.custody();
-        custody.store = Box::new(Trap {
+        custody.store = Box::new(Between {
             store: bench.store(),
-            at_load: Arc::clone(&at_load),
-            at_save: Arc::clone(&at_save),
+            load: Box::new(move || spring(&loads)),
+            save: Box::new(move |_| {
+                spring(&saves);
+                Ok(())
+            }),
         });
         let live = Arc::new(Live::new(Keyring::absent("not opened yet")));
         let metrics = Arc::new(Metrics::new(None));
