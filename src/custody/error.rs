@@ -262,3 +262,81 @@ fn sort(development: bool) -> &'static str {
         "is not a development ring"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(tried: &[RootError]) -> OpenError {
+        OpenError::Roots {
+            place: "/ring".into(),
+            tried: tried
+                .iter()
+                .map(|why| ("file /root.key".to_owned(), why.clone()))
+                .collect(),
+        }
+    }
+
+    fn store(why: StoreError) -> OpenError {
+        let place = "/ring".into();
+        OpenError::Store { place, why }
+    }
+
+    #[test]
+    fn each_way_in_which_roots_fail_has_a_remedy_of_its_own() {
+        let text = || "why".to_owned();
+        let [denied, corrupt, config, away] = [
+            RootError::Denied(text()),
+            RootError::Corrupt(text()),
+            RootError::Config(text()),
+            RootError::Unavailable(text()),
+        ];
+        let wrong = RootError::WrongRoot;
+
+        for (tried, says) in [
+            (vec![], "no configured root is of the kind"),
+            (vec![wrong.clone(), wrong.clone()], "wrong root: restore"),
+            (vec![wrong.clone(), corrupt], "put a good copy of the ring back"),
+            (vec![wrong.clone(), config], "as it was when the ring was made"),
+            (vec![wrong.clone(), denied], "mend owner or mode"),
+            (vec![wrong, away], "bring one of the roots back"),
+        ] {
+            let hint = roots(&tried).hint();
+            assert!(hint.starts_with(says) || hint.contains(says), "{tried:?}: {hint}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_refused_for_safety_counts_as_a_refusal() {
+        let text = || "why".to_owned();
+        let denied = StoreError::Denied(text());
+        let away = StoreError::Unavailable(text());
+        let root = |why| CommitError::Root { root: text(), why };
+
+        assert!(store(denied.clone()).is_refusal() && !store(away.clone()).is_refusal());
+        let one_denied = [RootError::WrongRoot, RootError::Denied(text())];
+        assert!(roots(&one_denied).is_refusal() && !roots(&[RootError::WrongRoot]).is_refusal());
+        assert!(!OpenError::NoRing(text()).is_refusal());
+        assert!(CommitError::Store(denied).is_refusal() && !CommitError::Store(away).is_refusal());
+        assert!(root(RootError::Denied(text())).is_refusal() && !root(RootError::WrongRoot).is_refusal());
+        assert!(CommitError::Repeated.is_refusal() && !CommitError::NoMachineId.is_refusal());
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_known_as_such() {
+        let format = |why| OpenError::Format {
+            place: String::new(),
+            why,
+        };
+
+        assert!(
+            format(FormatError::Newer {
+                version: 9,
+                min_reader: 9
+            })
+            .is_newer()
+        );
+        assert!(!format(FormatError::WrongKey).is_newer());
+        assert!(!OpenError::NoRing(String::new()).is_newer());
+    }
+}

@@ -1,16 +1,17 @@
-//! A frozen ring, and the two decisions that only an operator takes: it belongs here, and what is missing is lost.
+//! A frozen ring, and the decision that only an operator takes: what is missing is lost.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use kekring::custody::{CommitError, Custody, Opened, Reason};
+use kekring::custody::{CommitError, Opened, Reason};
 use kekring::keyring::KeyId;
 use kekring::keyring::lifecycle;
-use kekring::keyring::ring::KeyState;
+use kekring::keyring::ring::{KeyState, Ring};
+use kekring::root::RootKey;
 use kekring::store::Backup;
 
-use crate::bench::{Bench, NOW};
+use crate::bench::{Bench, NOW, file_root};
 
 fn active(opened: &Opened) -> KeyId {
     opened.ring.active().unwrap().id.clone()
@@ -141,44 +142,89 @@ fn suspension_and_destruction_outlive_the_generation_that_made_them() {
 
     assert!(after.ring.key(&first).unwrap().suspended);
     assert!(bench.open().ring.key(&first).unwrap().suspended);
+
+    // As a generation that destroyed it would have left the mark.
+    let opened = bench.open();
+    let mut mark = opened.mark.clone().unwrap();
+    (mark.generation, mark.suspended, mark.destroyed) = (mark.generation + 1, vec![], vec![first.clone()]);
+    bench.custody().settle(&opened, Some(&mark)).unwrap();
+    let after = bench.custody().accept(&bench.open(), NOW).unwrap();
+    assert!(after.ring.key(&first).is_none());
+    let buried = |ring: &Ring| -> Vec<KeyId> { ring.tombstones.iter().map(|it| it.id.clone()).collect() };
+    assert_eq!(buried(&after.ring), [first.clone()]);
+    fs::remove_file(bench.newest()).unwrap();
+    fs::write(bench.newest(), "rubbish").unwrap();
+
+    // Also where the ring that is left has its tombstone.
+    let mut opened = bench.open();
+    opened.ring = after.ring;
+    let again = bench.custody().accept(&opened, NOW).unwrap();
+    assert_eq!(buried(&again.ring), [first]);
 }
 
 #[test]
-fn a_ring_of_another_machine_is_adopted_and_not_accepted() {
+fn what_is_given_up_is_a_number_that_never_comes_back() {
     let bench = Bench::new();
-    let on = |machine: &str| Custody {
-        machine: Some(machine.to_owned()),
-        ..bench.custody()
-    };
-    on("here")
-        .adopt(&on("here").open(None, NOW).unwrap(), NOW)
+    bench.rotate();
+    let mark = fs::read(bench.path("ring/mark")).unwrap();
+    bench.rotate();
+    // Written and not used: the mark does not know it.
+    fs::write(bench.newest(), "rubbish").unwrap();
+    fs::write(bench.path("ring/mark"), mark).unwrap();
+
+    let frozen = bench.open();
+    assert_eq!(frozen.mark.as_ref().unwrap().generation, 2);
+    let after = bench.custody().accept(&frozen, NOW).unwrap();
+
+    assert_eq!(after.ring.generation, 4);
+}
+
+#[test]
+fn a_number_that_only_a_mark_under_a_later_ring_key_names_never_comes_back() {
+    let bench = Bench::new();
+    let second = bench.path("second.key");
+    write_private(&second, &[7; 32]);
+    let opened = bench.open();
+    let opened = bench
+        .custody()
+        .add_slots(&opened, &[file_root(&second)], NOW)
         .unwrap();
-    assert!(on("here").open(None, NOW).unwrap().frozen.is_none());
-    let moved = on("there").open(None, NOW).unwrap();
-    assert!(
-        moved
-            .frozen
-            .as_ref()
-            .is_some_and(|it| it.is_adoptable() && !it.is_acceptable())
-    );
-    assert!(matches!(
-        on("there").accept(&moved, NOW),
-        Err(CommitError::Frozen(_))
-    ));
+    let older = (bench.newest(), fs::read(bench.newest()).unwrap());
+    let roots = [file_root(&bench.path("root.key")), file_root(&second)];
+    let roots: Vec<&dyn RootKey> = roots.iter().map(AsRef::as_ref).collect();
+    let gone = [opened.head.header.slots[1].id];
+    bench
+        .custody()
+        .remove_slots(&bench.open(), &gone, &roots, NOW)
+        .unwrap();
+    fs::remove_file(bench.newest()).unwrap();
+    write_private(&older.0, &older.1);
 
-    on("there").adopt(&moved, NOW).unwrap();
+    let frozen = bench.open();
+    let reasons: Vec<_> = frozen.frozen.iter().flat_map(|it| it.reasons()).collect();
+    assert_eq!(reasons, [&Reason::BehindMark { used: 3, newest: 2 }]);
+    let after = bench.custody().accept(&frozen, NOW).unwrap();
 
-    assert!(on("there").open(None, NOW).unwrap().frozen.is_none());
-    assert!(on("here").open(None, NOW).unwrap().frozen.is_some());
+    assert_eq!(after.ring.generation, 4);
 }
 
 #[test]
-fn a_machine_without_an_id_adopts_nothing() {
+fn a_decision_renews_the_suspensions_that_are_marked_and_no_other() {
     let bench = Bench::new();
+    bench.rotate();
+    let first = bench.open().ring.keys[0].id.clone();
+    let unmarked = fs::read(bench.path("ring/mark")).unwrap();
+    let opened = bench.open();
+    let suspended = lifecycle::suspend(&opened.ring, &first, true).unwrap();
+    bench.custody().commit(&opened, suspended, NOW).unwrap();
+    bench.rotate();
+    fs::write(bench.newest(), "rubbish").unwrap();
+    fs::write(bench.path("ring/mark"), unmarked).unwrap();
 
-    let refused = bench.custody().adopt(&bench.open(), NOW).map(drop).unwrap_err();
+    let after = bench.custody().accept(&bench.open(), NOW).unwrap();
 
-    assert!(refused.to_string().contains("no machine id"), "{refused}");
+    let key = after.ring.key(&first).unwrap();
+    assert_eq!((key.suspended, key.suspension), (true, 3));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use kekring::crypto::secret::Key32;
-use kekring::custody::{Opened, test_keys};
+use kekring::custody::{CommitError, Opened, test_keys};
 use kekring::format::mark::Mark;
 use kekring::keyring::lifecycle;
 use kekring::keyring::ring::UnixTime;
@@ -140,4 +140,17 @@ fn the_record_of_the_last_backup_outlives_a_rotation() {
     let rotated = bench.custody().commit(&opened, next, NOW).unwrap();
 
     assert!(rotated.backup.is_some());
+}
+
+#[test]
+fn a_key_that_has_the_bytes_of_another_is_not_stored() {
+    let bench = Bench::new();
+    let opened = bench.open();
+    let twin = Key32::from_slice(opened.ring.keys[0].material.expose()).unwrap();
+
+    let next = lifecycle::activate(&opened.ring, twin, NOW).unwrap();
+    let refused = bench.custody().commit(&opened, next, NOW).map(drop);
+
+    assert!(matches!(refused, Err(CommitError::Repeated)), "{refused:?}");
+    assert_eq!(bench.open().ring.generation, 1);
 }

@@ -12,6 +12,7 @@
 mod support;
 
 mod accept;
+mod adopt;
 mod backup;
 mod bench;
 mod between;
