@@ -25,3 +25,4 @@ mod mark;
 mod panics;
 mod roots;
 mod slots;
+mod unmarked;
