@@ -1,6 +1,7 @@
 //! Two histories in one directory: a restored backup, a copied disk, a VM rolled back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::bench::{Bench, NOW};
 
@@ -61,4 +62,27 @@ fn an_older_generation_that_is_covered_is_no_fork() {
 
     assert!(!opened.joined);
     assert_eq!(opened.ring.generation, 4);
+}
+
+#[test]
+fn a_join_takes_old_generations_out_and_not_the_history_that_it_joined() {
+    let bench = Bench::new();
+    bench.rotate();
+    let (place, other) = (bench.newest(), fs::read(bench.newest()).unwrap());
+    fs::remove_file(&place).unwrap();
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+    for _ in 0..5 {
+        bench.rotate();
+    }
+    fs::write(&place, other).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+    let before = bench.generations().len();
+
+    bench.custody().store_join(bench.open(), NOW).unwrap();
+
+    assert!(place.exists());
+    assert!(
+        bench.generations().len() <= before,
+        "one came, and the oldest went"
+    );
 }

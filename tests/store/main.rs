@@ -19,6 +19,7 @@ mod between;
 mod commits;
 mod concurrency;
 mod damage;
+mod expected;
 mod fork;
 mod growth;
 mod mark;

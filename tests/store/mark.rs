@@ -82,6 +82,10 @@ fn a_damaged_copy_is_mended_from_the_mirror() {
     let whole = fs::read(bench.newest()).unwrap();
     fs::write(bench.newest(), "damaged").unwrap();
     let opened = bench.open();
+    assert!(
+        opened.frozen.is_none(),
+        "its number is not newer than what opened"
+    );
 
     bench.custody().settle(&opened, opened.mark.as_ref()).unwrap();
 

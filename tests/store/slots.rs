@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use kekring::custody::{CommitError, Opened};
+use kekring::format::generation::MAX_SLOTS;
 use kekring::root::RootKey;
 
 use crate::bench::{Bench, NOW, file_root, generations};
@@ -91,6 +92,28 @@ fn a_slot_whose_root_is_not_at_hand_keeps_the_others_from_being_removed() {
     assert!(matches!(why, CommitError::Slots(_)) && why.is_refusal());
     assert!(why.to_string().contains("second.key"), "{why}");
     assert_eq!(bench.open().ring.generation, 3);
+}
+
+#[test]
+fn a_ring_has_as_many_slots_as_there_may_be_and_no_more() {
+    let bench = Bench::new();
+    let roots: Vec<Box<dyn RootKey>> = (1..=MAX_SLOTS)
+        .map(|number| {
+            let byte = u8::try_from(number).unwrap();
+            file_root(&key_file(&bench, &format!("{number}.key"), byte))
+        })
+        .collect();
+    let (one_too_many, fitting) = roots.split_last().unwrap();
+    assert_eq!(fitting.len() + 1, MAX_SLOTS, "the ring has one already");
+    let add = |roots: &[Box<dyn RootKey>]| bench.custody().add_slots(&bench.open(), roots, NOW).map(drop);
+
+    assert!(matches!(add(&roots), Err(CommitError::Slots(_))), "all at once");
+    add(fitting).unwrap();
+    assert_eq!(bench.open().head.header.slots.len(), MAX_SLOTS);
+    assert!(matches!(
+        add(std::slice::from_ref(one_too_many)),
+        Err(CommitError::Slots(_))
+    ));
 }
 
 #[test]

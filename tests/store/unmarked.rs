@@ -99,3 +99,23 @@ fn a_key_that_another_history_resumed_later_is_not_suspended_by_what_the_marked_
     assert!(opened.joined && opened.frozen.is_none(), "{:?}", opened.warnings);
     assert!(!opened.ring.key(&first).unwrap().suspended);
 }
+
+#[test]
+fn a_key_that_was_resumed_after_the_mark_is_not_suspended_by_it_and_one_of_the_same_generation_is() {
+    let resumed = |marked: u64| {
+        let bench = Bench::new();
+        let first = bench.open().ring.keys[1].id.clone();
+        let (gone, _) = suspend(&bench, &first, true);
+        suspend(&bench, &first, false);
+        fs::remove_file(gone).unwrap();
+        fs::remove_file(bench.path("ring/mark")).unwrap();
+        let opened = bench.open();
+        let mut mark = bench.custody().next_mark(None, &opened, NOW).unwrap();
+        (mark.generation, mark.hash, mark.suspended) = (marked, [9; 32], vec![first.clone()]);
+        bench.custody().settle(&opened, Some(&mark)).unwrap();
+        bench.open().ring.key(&first).unwrap().suspended
+    };
+
+    assert!(!resumed(2), "generation 3 has resumed it");
+    assert!(resumed(3), "another generation 3 has suspended it");
+}
