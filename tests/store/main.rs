@@ -13,6 +13,7 @@ mod support;
 
 mod accept;
 mod adopt;
+mod asking;
 mod backup;
 mod bench;
 mod between;

@@ -135,3 +135,16 @@ fn shown_key(key: &Key) -> Value {
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
+
+#[test]
+fn the_longest_generation_is_looked_at_and_one_byte_more_is_not() {
+    let says = |length| {
+        generation::parse(&vec![0; length])
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+
+    assert!(!says(MAX_LEN).contains("longer than"), "{}", says(MAX_LEN));
+    assert!(says(MAX_LEN + 1).contains("longer than"));
+}
