@@ -231,6 +231,90 @@ mod tests {
 
         assert_eq!(Guard::Secret.worse(locked.clone()), locked);
         assert_eq!(plain.clone().worse(Guard::Secret), plain);
-        assert_eq!(locked.worse(plain.clone()), plain);
+        assert_eq!(locked.clone().worse(plain.clone()), plain);
+        assert_eq!(locked.clone().worse(Guard::Locked("another".into())), locked);
+    }
+
+    /// What the kernel says of the mapping at an address: its first line, and its flags (proc_pid_smaps(5)).
+    fn mapping_at(address: usize) -> (String, Vec<String>) {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut here = None;
+        for line in smaps.lines() {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let ends =
+                range.map(|(from, to)| (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)));
+            if let Some((Ok(from), Ok(to))) = ends {
+                here = (from..to).contains(&address).then(|| line.to_owned());
+            }
+            if let (Some(first), Some(flags)) = (&here, line.strip_prefix("VmFlags:")) {
+                return (
+                    first.clone(),
+                    flags.split_whitespace().map(str::to_owned).collect(),
+                );
+            }
+        }
+        panic!("{address:x} is not mapped");
+    }
+
+    /// Whether it is memfd_secret's, or locked and left out of core files.
+    fn is_guarded(address: usize) -> bool {
+        let (first, flags) = mapping_at(address);
+        let has = |flag: &str| flags.iter().any(|it| it == flag);
+        first.contains("secretmem") || (has("lo") && has("dd"))
+    }
+
+    fn has_secret_memory() -> bool {
+        // SAFETY: flags in, a descriptor or an error out; it is closed with the process.
+        unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) >= 0 }
+    }
+
+    #[test]
+    fn keys_lie_in_what_is_said_to_be_in_force() {
+        let slot = Slot::new();
+        let said = in_force().unwrap();
+
+        assert!(
+            is_guarded(slot.as_ptr().addr()),
+            "{:?}",
+            mapping_at(slot.as_ptr().addr())
+        );
+        match has_secret_memory() {
+            true => assert_eq!(said, "memfd_secret"),
+            false => assert!(said.starts_with("locked (memfd_secret: "), "{said}"),
+        }
+    }
+
+    #[test]
+    fn locked_memory_is_left_out_of_swap_core_files_and_children_and_lies_between_two_closed_pages() {
+        let bytes = locked().unwrap();
+        let (start, length) = (bytes.as_ptr().addr(), bytes.len());
+
+        assert_eq!(length, 65_536);
+        assert!(is_guarded(start) && is_guarded(start + length - 1));
+        assert!(
+            mapping_at(start).1.contains(&"dc".to_owned()),
+            "{:?}",
+            mapping_at(start)
+        );
+        for beside in [start - 1, start + length] {
+            assert!(
+                mapping_at(beside).0.contains(" ---p "),
+                "{:?}",
+                mapping_at(beside)
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_key_was_is_gone_when_it_is_dropped() {
+        let pattern = [0xa7; 32];
+        let mut slot = Slot::new();
+        slot.copy_from_slice(&pattern);
+        let place: *const [u8; 32] = &raw const *slot;
+
+        drop(slot);
+
+        // SAFETY: mappings stay for as long as the process lives; whoever has the place by now, it holds bytes.
+        assert_ne!(unsafe { place.read_volatile() }, pattern);
     }
 }
