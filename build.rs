@@ -26,5 +26,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_transport(false)
         .codec_path("crate::proto::StrictCodec")
         .compile_fds(files)?;
+    let etcd = protox::compile(["proto/etcd.proto"], ["proto"])?;
+    tonic_prost_build::configure()
+        // A password, what stands for it, and every value, also of what is not encrypted yet.
+        .skip_debug(["."])
+        // Messages alone: `src/etcd/call.rs` makes every call, so that it knows what has been sent.
+        .build_client(false)
+        .build_server(false)
+        .compile_fds(etcd)?;
     Ok(())
 }

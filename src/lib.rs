@@ -23,6 +23,7 @@ pub mod root;
 pub mod store;
 
 pub mod cluster;
+pub mod etcd;
 
 pub mod cli;
 pub mod config;

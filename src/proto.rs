@@ -22,6 +22,9 @@ mod generated {
     pub mod ring {
         tonic::include_proto!("kekring.v1");
     }
+    pub mod etcd {
+        tonic::include_proto!("etcdserverpb");
+    }
 }
 
 /// The KMS v2 service and messages, and kube-apiserver's stored value (package `v2` upstream).
@@ -32,6 +35,11 @@ pub mod kms {
 /// The stored bytes of a ring.
 pub mod ring {
     pub use super::generated::ring::*;
+}
+
+/// The part of etcd's API that is used (package `etcdserverpb` upstream).
+pub mod etcd {
+    pub use super::generated::etcd::*;
 }
 
 /// A gRPC message is a few hundred bytes here; tonic's default buffers are 8 KiB for each call.

@@ -1,0 +1,214 @@
+//! Being told that keys have changed.
+//!
+//! A watch is a hint and nothing else: it may be late, and in real etcds has been silent, repeated itself and gone back.
+//! Whoever must know reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::codegen::tokio_stream::{self, StreamExt};
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Streaming};
+
+use super::call::{Failed, jittered, streaming};
+use super::connect::broken;
+use super::error::{EtcdError, quoted};
+use super::kv::{Revision, Span};
+use super::pool::{Pool, REQUIRE_LEADER};
+use crate::proto::etcd as wire;
+use crate::proto::etcd::watch_request::RequestUnion;
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+/// For a member to take up a watch.
+const START: Duration = Duration::from_secs(5);
+/// After a watch was lost, and twice that before the next attempt, up to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What a watch tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something changed, at this revision; also when etcd has gone back to an earlier one.
+    Changed {
+        /// Of the last change.
+        revision: Revision,
+    },
+    /// Nothing is heard from now on, until the watch has come up again by itself; told once. Changes meanwhile are told
+    /// then.
+    Lost {
+        /// For people.
+        why: String,
+    },
+    /// What was to be told is compacted away; the watch goes on after it. Read the present.
+    Compacted {
+        /// The oldest revision that there still is.
+        revision: Revision,
+    },
+}
+
+/// Ends its watch when it is dropped: at most the call that runs at that moment is finished.
+#[must_use = "a watch ends with its handle"]
+pub struct WatchHandle(pub(super) AbortHandle);
+
+impl Drop for WatchHandle {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What is watched, and how far it has been told.
+pub(super) struct Watch<F> {
+    pub(super) span: Span,
+    /// The next revision that is not told yet; `None` for whatever comes.
+    pub(super) next: Option<i64>,
+    pub(super) tell: F,
+}
+
+impl<F: FnMut(Event) + Send> Watch<F> {
+    /// Never ends by itself.
+    pub(super) async fn run(mut self, pool: Arc<Pool>) {
+        let mut pause = PAUSES.0;
+        let mut lost = false;
+        // The first is the one that worked last; after it has failed, the others have their turn.
+        let mut turn = 0_usize;
+        loop {
+            let order = pool.order();
+            let member = order.iter().cycle().nth(turn % order.len().max(1)).copied();
+            let member = member.unwrap_or_default();
+            let why = match start(&self.span, self.next, &pool, member).await {
+                Err(why) => why,
+                Ok(mut answers) => {
+                    (pause, lost) = (PAUSES.0, false);
+                    match self.follow(&mut answers).await {
+                        End::Compacted => continue,
+                        End::Lost(why) => {
+                            pool.forget_token();
+                            why
+                        }
+                    }
+                }
+            };
+            if !lost {
+                let endpoint = pool.shown(member);
+                (self.tell)(Event::Lost {
+                    why: format!("cannot watch {} in etcd (Watch): {endpoint}: {why}", self.span),
+                });
+                lost = true;
+            }
+            turn = turn.wrapping_add(1);
+            sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Tells what comes, until nothing does.
+    async fn follow(&mut self, answers: &mut Streaming<wire::WatchResponse>) -> End {
+        loop {
+            match answers.message().await {
+                Err(status) => return End::Lost(broken(None, &status)),
+                Ok(None) => return End::Lost(EtcdError::Unavailable("it ended the watch".into())),
+                Ok(Some(answer)) => {
+                    if let Some(end) = self.heard(&answer) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, answer: &wire::WatchResponse) -> Option<End> {
+        if answer.compact_revision > 0 {
+            self.next = Some(answer.compact_revision);
+            (self.tell)(Event::Compacted {
+                revision: Revision(answer.compact_revision),
+            });
+            return Some(End::Compacted);
+        }
+        if answer.canceled {
+            let reason = quoted(&answer.cancel_reason);
+            return Some(End::Lost(EtcdError::Refused(format!(
+                "it ended the watch: {reason}"
+            ))));
+        }
+        let now = answer.header.as_ref().map_or(0, |header| header.revision);
+        if answer.created {
+            match self.next {
+                // Another history, or a member that is behind: both are worth a look.
+                Some(next) if now > 0 && now < next.saturating_sub(1) => {
+                    self.next = Some(now.saturating_add(1));
+                    (self.tell)(Event::Changed {
+                        revision: Revision(now),
+                    });
+                }
+                None if now > 0 => self.next = Some(now.saturating_add(1)),
+                _ => {}
+            }
+        }
+        let revisions = answer
+            .events
+            .iter()
+            .filter_map(|event| Some(event.kv.as_ref()?.mod_revision));
+        if let Some(last) = revisions.max() {
+            // The rest of a revision may follow in another fragment.
+            self.next = Some(last.saturating_add(i64::from(!answer.fragment)));
+            (self.tell)(Event::Changed {
+                revision: Revision(last),
+            });
+        } else if !answer.created && now > 0 {
+            // Nothing happened up to here.
+            self.next = self.next.max(Some(now.saturating_add(1)));
+        }
+        None
+    }
+}
+
+/// On a connection of its own: what is slow with the calls is nothing to the watch, and the reverse.
+async fn start(
+    span: &Span,
+    next: Option<i64>,
+    pool: &Pool,
+    member: usize,
+) -> Result<Streaming<wire::WatchResponse>, EtcdError> {
+    let until = Instant::now() + START;
+    let line = pool.own(member, until).await?;
+    let (key, range_end) = span.bounds();
+    let create = wire::WatchCreateRequest {
+        key,
+        range_end,
+        start_revision: next.unwrap_or_default(),
+        // So that a quiet watch does not fall behind what is compacted.
+        progress_notify: true,
+        // No answer above etcd's own limit of a request.
+        fragment: true,
+    };
+    let create = wire::WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    };
+    // Open until the watch is dropped: the end of the questions is the end of the answers.
+    let mut request = Request::new(tokio_stream::once(create).chain(tokio_stream::pending()));
+    let (name, value) = REQUIRE_LEADER;
+    request
+        .metadata_mut()
+        .insert(name, MetadataValue::from_static(value));
+    if let Some(login) = &pool.login {
+        let token = login.token(&line, until).await.map_err(|failed| match failed {
+            Failed::Here(why) | Failed::Final(why) => why,
+        })?;
+        token.put(&mut request);
+    }
+    match timeout_at(until, streaming(&line, WATCH, request)).await {
+        Err(_) => Err(EtcdError::NoQuorum("it did not take up the watch in time".into())),
+        Ok(Err(status)) => {
+            pool.forget_token();
+            Err(broken(None, &status))
+        }
+        Ok(Ok(answers)) => Ok(answers),
+    }
+}
+
+enum End {
+    /// The watch must be taken up again, at the revision that is left.
+    Compacted,
+    Lost(EtcdError),
+}
