@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::client::Api;
-use crate::control_plane::{command, free_port};
+use crate::port::free_port;
 use crate::process::Process;
+use crate::program::command;
 use crate::wait::{SOON, wait_for};
 
 /// Opens kube-apiserver on loopback to this process, for the life of one trial.

@@ -1,11 +1,7 @@
 //! One etcd and one kube-apiserver on loopback, their data in a directory that the caller owns.
 
 use std::fs;
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use data_encoding::BASE64;
 use ring::rand::SystemRandom;
@@ -14,8 +10,9 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use crate::api_server::ApiServer;
 use crate::client::Api;
 use crate::etcd::Etcd;
+use crate::port::free_port;
 use crate::process::Process;
-use crate::program::program;
+use crate::program::command;
 use crate::wait::{SOON, wait_for};
 
 /// What stands before the point of a P-256 key in a SubjectPublicKeyInfo (RFC 5480).
@@ -137,24 +134,6 @@ fn start_etcd(dir: &Path) -> (Process, String) {
         etcd.is_healthy().then_some(())
     });
     (process, url)
-}
-
-/// The program is etcd or kube-apiserver by the name that it is called by.
-pub fn command(name: &str) -> Command {
-    let mut command = Command::new(program().unwrap());
-    command.arg0(name);
-    command
-}
-
-/// A port that is free now, below those that the kernel gives to outgoing connections.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 10_000).unwrap();
-    let free = (0..10_000).find_map(|_| {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000) % 10_000;
-        TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
-    });
-    free.expect("no free port from 20000 to 29999")
 }
 
 /// kube-apiserver does not start without a key pair that signs tokens, though nobody asks for one here.

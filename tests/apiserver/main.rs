@@ -36,6 +36,8 @@ mod outage;
 mod pair;
 mod phases;
 mod plugin;
+#[path = "../support/port.rs"]
+mod port;
 mod process;
 mod program;
 mod ready;

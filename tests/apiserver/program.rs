@@ -1,6 +1,8 @@
 //! The Go program that is etcd and kube-apiserver.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::golang::Program;
 use crate::missing::Missing;
@@ -10,4 +12,11 @@ static PROGRAM: Program = Program::new("controlplane", "tests/apiserver/controlp
 /// The program, built by the first trial that asks.
 pub fn program() -> Result<&'static Path, Missing> {
     PROGRAM.path()
+}
+
+/// The program is etcd or kube-apiserver by the name that it is called by.
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(program().unwrap());
+    command.arg0(name);
+    command
 }

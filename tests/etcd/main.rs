@@ -1,0 +1,107 @@
+//! The client of etcd against real ones: one member and three, with TLS and without, frozen, killed, behind a broken wire,
+//! and against servers that are no etcd.
+//!
+//! Needs Go, which builds etcd once. Where there is none the trials that need it are ignored and say so, except with
+//! `TESTS_REQUIRED=all`: then they fail. Everything listens on loopback and keeps its files in a temporary directory.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod certificates;
+mod cluster;
+#[path = "../support/golang.rs"]
+mod golang;
+mod keys;
+mod leases;
+mod limits;
+mod members;
+#[path = "../support/missing.rs"]
+#[allow(dead_code)] // another suite asks for more
+mod missing;
+mod outcome;
+#[path = "../support/port.rs"]
+mod port;
+#[path = "../apiserver/process.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod process;
+#[path = "../apiserver/program.rs"]
+mod program;
+mod proxy;
+mod secure;
+mod strangers;
+mod threads;
+#[macro_use]
+#[path = "../support/times.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod times;
+mod users;
+#[path = "../apiserver/wait.rs"]
+mod wait;
+mod watches;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed};
+
+use program::program;
+use times::Times;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each has an etcd of its own and mostly waits. Those that wait longest come first.
+    arguments.test_threads.get_or_insert(2);
+    let times = Arc::new(Times::start());
+    let mut trials = trials![
+        &times,
+        watches::a_watch_outlives_a_member_that_is_killed_and_one_that_is_frozen,
+        members::without_a_quorum_every_call_ends_in_time_and_says_so,
+        members::a_frozen_member_costs_a_share_of_the_time_and_no_call,
+        keys::a_transaction_changes_keys_only_where_they_are_as_they_were,
+        keys::keys_come_in_pages_and_as_they_were,
+        leases::a_lease_ends_with_its_keys_unless_it_is_kept_alive,
+        watches::a_watch_tells_of_each_change_and_of_what_is_compacted,
+        limits::what_is_too_large_is_refused_on_either_side,
+        members::each_member_says_what_it_is,
+        outcome::a_change_whose_answer_is_lost_is_unknown_and_is_sent_once,
+        outcome::a_change_that_never_left_is_made_by_another_member,
+        secure::certificates_that_do_not_fit_are_denied_with_what_to_do,
+        secure::a_certificate_that_is_renewed_on_disk_is_used_without_a_restart,
+        users::a_user_reads_its_own_prefix_and_nothing_else,
+        users::a_new_password_is_taken_from_its_file,
+        threads::a_client_serves_blocking_threads_and_ends_with_its_thread,
+    ];
+    trials.extend(without_etcd(&times));
+
+    let conclusion = libtest_mimic::run(&arguments, trials);
+
+    if !arguments.list {
+        times.print("etcd");
+    }
+    conclusion.exit_code()
+}
+
+fn without_etcd(times: &Arc<Times>) -> Vec<libtest_mimic::Trial> {
+    fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
+        times.run(name, scenario)
+    }
+    trials![
+        times,
+        strangers::whoever_is_no_etcd_is_left_in_time,
+        strangers::plain_http_leaves_loopback_for_nobody,
+    ]
+}
+
+fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
+    if let Err(missing) = program() {
+        return missing.outcome();
+    }
+    times.run(name, scenario)
+}

@@ -1,0 +1,117 @@
+//! A wire between the client and etcd that breaks when it is told to.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What becomes of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// From the marker on, etcd hears everything and nobody hears etcd.
+    LoseAnswers,
+    /// etcd has heard the marker, and then the wire is cut.
+    CutAfter,
+    /// The wire is cut before etcd hears the marker.
+    CutBefore,
+    /// Nobody hears etcd, from the first byte on.
+    Silent,
+}
+
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    fault: Mutex<Fault>,
+    marker: &'static [u8],
+    seen: AtomicUsize,
+    lost: Mutex<bool>,
+}
+
+impl Proxy {
+    /// In front of `url`; the fault happens with the bytes `marker`.
+    pub fn start(url: &str, marker: &'static [u8]) -> Self {
+        Self::start_at("127.0.0.1", url, marker)
+    }
+
+    /// The same, listening on another address.
+    pub fn start_at(address: &str, url: &str, marker: &'static [u8]) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let behind = url.rsplit('/').next().unwrap().to_owned();
+        let state = Arc::new(State {
+            fault: Mutex::new(Fault::None),
+            marker,
+            seen: AtomicUsize::new(0),
+            lost: Mutex::new(false),
+        });
+        let shared = Arc::clone(&state);
+        // Ends with the process; each connection with its ends.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&behind) else {
+                    continue;
+                };
+                let (to, from) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                let (up, down) = (Arc::clone(&shared), Arc::clone(&shared));
+                thread::spawn(move || up.ask(from, to));
+                thread::spawn(move || down.answer(server, client));
+            }
+        });
+        Self { address, state }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn set(&self, fault: Fault) {
+        *self.state.lost.lock().unwrap() = fault == Fault::Silent;
+        *self.state.fault.lock().unwrap() = fault;
+    }
+
+    /// How often the marker was on its way to etcd.
+    pub fn seen(&self) -> usize {
+        self.state.seen.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    fn ask(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            let marked = bytes[..count]
+                .windows(self.marker.len())
+                .any(|it| it == self.marker);
+            let fault = *self.fault.lock().unwrap();
+            if marked {
+                self.seen.fetch_add(1, Ordering::SeqCst);
+                if fault == Fault::LoseAnswers {
+                    *self.lost.lock().unwrap() = true;
+                }
+                if fault == Fault::CutBefore {
+                    break;
+                }
+            }
+            if to.write_all(&bytes[..count]).is_err() || (marked && fault == Fault::CutAfter) {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Write);
+    }
+
+    fn answer(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if !*self.lost.lock().unwrap() && to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}
