@@ -6,8 +6,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use http::Uri;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::body::Body;
 
 use super::endpoint::Endpoint;
@@ -42,6 +43,7 @@ pub(super) struct Line {
     origin: Uri,
     /// The files that it was made with; none with plain HTTP.
     pub(super) stamp: Option<Stamp>,
+    refusal: Refusal,
 }
 
 /// What is known of one request.
@@ -76,6 +78,7 @@ pub(super) async fn open(
             requests,
             origin,
             stamp: None,
+            refusal: Refusal::default(),
         };
         return Ok((line, connection));
     };
@@ -91,24 +94,26 @@ pub(super) async fn open(
             Some(trouble) => format!("{text} (newer files are not used: {trouble})"),
         })
     })?;
-    let (requests, connection) = handshake(secured).await?;
+    let refusal = Refusal::default();
+    let noted = Noted {
+        stream: secured,
+        refusal: Arc::clone(&refusal),
+    };
+    let (requests, connection) = handshake(noted).await?;
     let line = Line {
         requests,
         origin,
         stamp: Some(loaded.stamp.clone()),
+        refusal,
     };
     Ok((line, connection))
 }
 
-/// What an error on a connection is to the caller: TLS's own errors lie below those of HTTP/2.
+/// What an error is to the caller: TLS's own are told apart.
 pub(super) fn broken(tls: Option<&Tls>, error: &(dyn std::error::Error + 'static)) -> EtcdError {
     let mut cause = Some(error);
-    while let Some(why) = cause {
-        let why_tls = why.downcast_ref::<rustls::Error>().or_else(|| {
-            let inner = why.downcast_ref::<io::Error>()?.get_ref()?;
-            inner.downcast_ref::<rustls::Error>()
-        });
-        if let (Some(why), Some(tls)) = (why_tls, tls) {
+    while let (Some(why), Some(tls)) = (cause, tls) {
+        if let Some(why) = why.downcast_ref().and_then(refusal) {
             return tls.failure(why);
         }
         cause = why.source();
@@ -154,7 +159,60 @@ where
     Ok((requests, tokio::spawn(connection)))
 }
 
+/// What TLS said of a connection that HTTP/2 had already begun on: h2 keeps the text of such an error alone.
+type Refusal = Arc<OnceLock<rustls::Error>>;
+
+fn refusal(why: &io::Error) -> Option<&rustls::Error> {
+    why.get_ref()?.downcast_ref()
+}
+
+/// A stream that keeps what TLS says.
+struct Noted {
+    stream: TlsStream<TcpStream>,
+    refusal: Refusal,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        if let Err(why) = &read
+            && let Some(why) = refusal(why)
+        {
+            // The first is the one that counts.
+            let _ = self.refusal.set(why.clone());
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 impl Line {
+    /// What TLS ended it of, if it did.
+    pub(super) fn refusal(&self) -> Option<&rustls::Error> {
+        self.refusal.get()
+    }
+
     /// Whether nothing more can be sent.
     pub(super) fn is_closed(&self) -> bool {
         self.requests.is_closed()

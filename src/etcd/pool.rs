@@ -17,6 +17,8 @@ use crate::proto::etcd::{StatusRequest, StatusResponse};
 
 /// How long the last answer of a member stands for its being there, with a leader.
 const FRESH: Duration = Duration::from_secs(1);
+/// Longest time for a connection and a first answer, of a member that is there; another round may follow.
+const GREETING: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to say what it ended of.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Of etcd's API: refuse at once where there is no leader (`rpctypes.MetadataRequireLeaderKey`).
@@ -111,6 +113,7 @@ impl Pool {
     /// A connection on which the member has just answered; with `leader`, as one that has a leader. Nothing of the call
     /// itself has been sent when this fails.
     pub(super) async fn ready(&self, member: usize, leader: bool, until: Instant) -> Result<Line, EtcdError> {
+        let until = until.min(Instant::now() + GREETING);
         let Some(slot) = self.slots.get(member) else {
             return Err(EtcdError::Config("there is no such endpoint".into()));
         };
@@ -150,8 +153,12 @@ impl Pool {
         };
         // What the connection itself ended of tells more: a certificate that was refused, bytes that are no HTTP/2.
         let patience = until.min(Instant::now() + LAST_WORDS);
-        match timeout_at(patience, connection).await {
-            Ok(Ok(Err(why))) => Err(broken(self.tls.as_ref(), &why)),
+        let ended = timeout_at(patience, connection).await;
+        if let (Some(why), Some(tls)) = (line.refusal(), &self.tls) {
+            return Err(tls.failure(why));
+        }
+        match ended {
+            Ok(Ok(Err(why))) => Err(broken(None, &why)),
             _ => Err(refused),
         }
     }
@@ -181,7 +188,7 @@ impl Pool {
             Ok(Err(status)) if trace.said() && status.code() == Code::Unavailable => Ok(Greeting::NoLeader),
             // With users, this question is an administrator's; the leader was asked for before that.
             Ok(Err(_)) if trace.said() => Ok(Greeting::Leader),
-            Ok(Err(status)) => Err(broken(self.tls.as_ref(), &status)),
+            Ok(Err(status)) => Err(broken(None, &status)),
         }
     }
 }

@@ -81,7 +81,7 @@ impl<F: FnMut(Event) + Send> Watch<F> {
                 Ok(mut answers) => {
                     (pause, lost) = (PAUSES.0, false);
                     match self.follow(&mut answers).await {
-                        End::Compacted => continue,
+                        End::Again => continue,
                         End::Lost(why) => {
                             pool.forget_token();
                             why
@@ -123,7 +123,7 @@ impl<F: FnMut(Event) + Send> Watch<F> {
             (self.tell)(Event::Compacted {
                 revision: Revision(answer.compact_revision),
             });
-            return Some(End::Compacted);
+            return Some(End::Again);
         }
         if answer.canceled {
             let reason = quoted(&answer.cancel_reason);
@@ -140,6 +140,7 @@ impl<F: FnMut(Event) + Send> Watch<F> {
                     (self.tell)(Event::Changed {
                         revision: Revision(now),
                     });
+                    return Some(End::Again);
                 }
                 None if now > 0 => self.next = Some(now.saturating_add(1)),
                 _ => {}
@@ -208,7 +209,7 @@ async fn start(
 }
 
 enum End {
-    /// The watch must be taken up again, at the revision that is left.
-    Compacted,
+    /// The watch must be taken up again, at another revision.
+    Again,
     Lost(EtcdError),
 }

@@ -48,6 +48,12 @@ impl Process {
         assert_eq!(status.signal(), Some(9), "{} was no longer running", self.name);
     }
 
+    /// Its number.
+    #[allow(dead_code)] // one suite needs it
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

@@ -1,5 +1,6 @@
 //! An etcd of one member or three on loopback, its files in a directory of its own. Ends with its owner.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -131,6 +132,11 @@ impl Cluster {
     pub fn freeze(&self, member: usize) {
         let process = self.members[member].process.as_ref().unwrap();
         process.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", process.id());
+        wait_for("a member to stop", SOON, || {
+            // The state follows the name.
+            fs::read_to_string(&stat).unwrap().contains(") T ").then_some(())
+        });
     }
 
     pub fn thaw(&self, member: usize) {
