@@ -9,7 +9,7 @@ use tonic::{Code, Request};
 
 use super::call::{Failed, said_no, unary};
 use super::connect::Line;
-use super::error::{EtcdError, quoted};
+use super::error::{EtcdError, quoted, words};
 use super::file;
 use crate::proto::etcd::{AuthenticateRequest, AuthenticateResponse};
 
@@ -119,7 +119,7 @@ impl Login {
             Ok(Err(status)) => {
                 return Err(Failed::Here(EtcdError::Unavailable(format!(
                     "cannot get a token: {}",
-                    quoted(status.message())
+                    words(&status)
                 ))));
             }
         };

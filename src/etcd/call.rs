@@ -17,8 +17,8 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::auth::Token;
-use super::connect::{Line, Trace, Traced, broken};
-use super::error::{EtcdError, quoted};
+use super::connect::{Line, Trace, Traced};
+use super::error::{EtcdError, quoted, words};
 use super::pool::Pool;
 
 /// Largest answer that is taken, in bytes.
@@ -191,6 +191,9 @@ where
             renewed = true;
             continue;
         }
+        if !trace.said() {
+            pool.silent(member);
+        }
         return Err(judged(ask, &status, &trace));
     }
 }
@@ -250,8 +253,8 @@ pub(super) fn judged(ask: &Ask, status: &Status, trace: &Arc<Trace>) -> Failed {
                 "the answer is above {} MiB; ask for fewer keys at once",
                 MAX_ANSWER / (1024 * 1024)
             ))),
-            _ if ask.writes() && trace.sent() => Failed::Final(unknown(&broken(None, status).to_string())),
-            _ => Failed::Here(broken(None, status)),
+            _ if ask.writes() && trace.sent() => Failed::Final(unknown(&words(status))),
+            _ => Failed::Here(EtcdError::Unavailable(words(status))),
         };
     }
     match status.code() {
@@ -318,4 +321,95 @@ where
         .streaming(request, path, ProstCodec::<Q, A>::default())
         .await?;
     Ok(answers.into_inner())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tonic::{Code, Status};
+
+    use super::super::connect::Trace;
+    use super::super::error::EtcdError;
+    use super::{Ask, Effect, Failed, jittered, judged};
+
+    fn judge(effect: Effect, code: Code, sent: bool, said: bool) -> (bool, EtcdError) {
+        let ask = Ask {
+            path: "/etcdserverpb.KV/Txn",
+            effect,
+            what: "change /a".into(),
+        };
+        let trace = Arc::new(Trace::of(sent, said));
+        match judged(&ask, &Status::new(code, "its words"), &trace) {
+            Failed::Here(why) => (false, why),
+            Failed::Final(why) => (true, why),
+        }
+    }
+
+    const CODES: [Code; 16] = [
+        Code::Cancelled,
+        Code::Unknown,
+        Code::InvalidArgument,
+        Code::DeadlineExceeded,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::PermissionDenied,
+        Code::ResourceExhausted,
+        Code::FailedPrecondition,
+        Code::Aborted,
+        Code::OutOfRange,
+        Code::Unimplemented,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+        Code::Unauthenticated,
+    ];
+
+    #[test]
+    fn a_change_that_was_sent_is_unknown_unless_etcd_itself_says_that_it_did_nothing() {
+        let certain = [
+            Code::InvalidArgument,
+            Code::NotFound,
+            Code::AlreadyExists,
+            Code::PermissionDenied,
+            Code::ResourceExhausted,
+            Code::FailedPrecondition,
+            Code::OutOfRange,
+            Code::Unimplemented,
+            Code::Unauthenticated,
+        ];
+        for code in CODES {
+            for (sent, said) in [(true, true), (true, false), (false, false)] {
+                let (done, why) = judge(Effect::Write, code, sent, said);
+                let unknown = matches!(why, EtcdError::Unknown(_));
+                let expected = sent && !(said && certain.contains(&code));
+                assert_eq!(unknown, expected, "{code:?} sent {sent} said {said}: {why}");
+                // Never to be sent to another member.
+                assert!(done || !unknown);
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_is_never_unknown_and_goes_on_where_another_member_may_answer() {
+        for code in CODES {
+            for said in [true, false] {
+                let (done, why) = judge(Effect::Read, code, true, said);
+                assert!(!matches!(why, EtcdError::Unknown(_)));
+                let passing = matches!(why, EtcdError::Unavailable(_) | EtcdError::NoQuorum(_));
+                assert!(done != passing || code == Code::FailedPrecondition || code == Code::Unimplemented);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_is_half_of_it_to_all_of_it() {
+        for _ in 0..1000 {
+            let pause = jittered(Duration::from_millis(100));
+            assert!((50..=100).contains(&pause.as_millis()), "{pause:?}");
+        }
+        assert_eq!(jittered(Duration::ZERO), Duration::ZERO);
+    }
 }

@@ -54,6 +54,14 @@ pub(super) struct Trace {
 }
 
 impl Trace {
+    #[cfg(test)]
+    pub(super) fn of(sent: bool, said: bool) -> Self {
+        Self {
+            sent: sent.into(),
+            said: said.into(),
+        }
+    }
+
     /// Whether any of it may have left.
     pub(super) fn sent(&self) -> bool {
         self.sent.load(Ordering::Acquire)
@@ -89,7 +97,7 @@ pub(super) async fn open(
         .connect(name.clone(), stream)
         .await;
     let secured = secured.map_err(|why| {
-        broken(Some(tls), &why).within(|text| match &loaded.trouble {
+        broken(tls, &why).within(|text| match &loaded.trouble {
             None => text,
             Some(trouble) => format!("{text} (newer files are not used: {trouble})"),
         })
@@ -109,16 +117,12 @@ pub(super) async fn open(
     Ok((line, connection))
 }
 
-/// What an error is to the caller: TLS's own are told apart.
-pub(super) fn broken(tls: Option<&Tls>, error: &(dyn std::error::Error + 'static)) -> EtcdError {
-    let mut cause = Some(error);
-    while let (Some(why), Some(tls)) = (cause, tls) {
-        if let Some(why) = why.downcast_ref().and_then(refusal) {
-            return tls.failure(why);
-        }
-        cause = why.source();
+/// What an error of a connection is to the caller: TLS's own are told apart.
+fn broken(tls: &Tls, error: &io::Error) -> EtcdError {
+    match refusal(error) {
+        Some(why) => tls.failure(why),
+        None => EtcdError::Unavailable(chain(error)),
     }
-    EtcdError::Unavailable(chain(error))
 }
 
 async fn dial(endpoint: &Endpoint) -> Result<TcpStream, EtcdError> {

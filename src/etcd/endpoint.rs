@@ -47,11 +47,10 @@ impl Endpoint {
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_owned();
-        let port = match authority.port() {
-            // A port that is no number, or too high, has failed above or here.
-            Some(port) => port.as_str().parse().map_err(|_| wrong("its port is no port"))?,
-            None if authority.as_str().ends_with(':') => return Err(wrong("its port is missing")),
-            None => PORT,
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() == authority.host() => PORT,
+            None => return Err(wrong("its port is no port")),
         };
         if port == 0 {
             return Err(wrong("its port is 0"));

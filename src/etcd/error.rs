@@ -90,6 +90,14 @@ pub(super) fn quoted(text: &str) -> String {
         .collect()
 }
 
+/// Why there is no answer: what happened on the way, or else what the status says.
+pub(super) fn words(status: &tonic::Status) -> String {
+    match std::error::Error::source(status) {
+        Some(why) => chain(why),
+        None => quoted(status.message()),
+    }
+}
+
 /// An error and its causes, in one line.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = quoted(&error.to_string());

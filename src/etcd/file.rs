@@ -77,8 +77,7 @@ pub(super) fn password(path: &Path) -> Result<Zeroizing<String>, EtcdError> {
 
 pub(super) fn unreadable(path: &Path, why: &std::io::Error) -> EtcdError {
     EtcdError::Denied(format!(
-        "cannot read {}: {why}; check the path, that it is no symbolic link where it must not be, and that this user \
-         may read it",
+        "cannot read {}: {why}; check the path, and that this user may read it",
         path.display()
     ))
 }

@@ -232,7 +232,7 @@ pub(super) fn found(range: &Range, answer: wire::RangeResponse) -> Result<Found,
         ));
     }
     let all = u64::try_from(given).is_ok_and(|given| given == count);
-    if answer.more == all || (!answer.more && !all) {
+    if answer.more == all {
         return Err(format!("it holds {given} keys and counts {count}"));
     }
     let mut kvs: Vec<KeyValue> = Vec::with_capacity(given.min(MAX_ANSWER / 64));
@@ -267,4 +267,116 @@ pub(super) fn found(range: &Range, answer: wire::RangeResponse) -> Result<Found,
         count,
         kvs,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::{Range, Revision, Span, after, found};
+    use crate::proto::etcd as wire;
+
+    fn range() -> Range {
+        Range {
+            limit: 2,
+            ..Range::of(Span::prefix("/k/").unwrap())
+        }
+    }
+
+    fn answer() -> wire::RangeResponse {
+        let kv = |key: &str| wire::KeyValue {
+            key: key.into(),
+            value: b"x".to_vec(),
+            create_revision: 3,
+            mod_revision: 5,
+            version: 2,
+            lease: 0,
+        };
+        wire::RangeResponse {
+            header: Some(wire::ResponseHeader {
+                cluster_id: 7,
+                revision: 9,
+                ..Default::default()
+            }),
+            kvs: vec![kv("/k/a"), kv("/k/b")],
+            more: true,
+            count: 3,
+        }
+    }
+
+    #[test]
+    fn a_prefix_ends_before_the_next_key_that_does_not_begin_with_it() {
+        for (prefix, end) in [
+            (b"/k/".as_slice(), b"/k0".as_slice()),
+            (b"a\xff\xff", b"b"),
+            (b"\xff", b"\0"),
+        ] {
+            assert_eq!(after(prefix), end);
+            let span = Span::prefix(prefix).unwrap();
+            assert!(span.holds(prefix) && span.holds(&[prefix, b"x"].concat()));
+            assert!(!span.holds(b"A") && (end == b"\0" || !span.holds(end)));
+        }
+    }
+
+    #[test]
+    fn an_answer_must_fit_the_question() {
+        found(&range(), answer()).unwrap();
+
+        type Bend = fn(&mut wire::RangeResponse);
+        let bent: [(&str, Bend); 13] = [
+            ("no header", |it| it.header = None),
+            ("no revision", |it| it.header.as_mut().unwrap().revision = 0),
+            ("no cluster", |it| it.header.as_mut().unwrap().cluster_id = 0),
+            ("counts 2", |it| it.count = 2),
+            ("counts 3", |it| it.more = false),
+            ("fewer than no keys", |it| it.count = -1),
+            ("at most 2", |it| it.kvs.push(it.kvs[1].clone())),
+            ("not asked for", |it| it.kvs[1].key = b"/l".to_vec()),
+            ("out of order", |it| it.kvs.swap(0, 1)),
+            ("out of order", |it| it.kvs[1].key = it.kvs[0].key.clone()),
+            ("cannot be", |it| it.kvs[0].mod_revision = 10),
+            ("cannot be", |it| it.kvs[0].create_revision = 6),
+            ("cannot be", |it| it.kvs[0].version = 0),
+        ];
+        for (why, bend) in bent {
+            let mut bad = answer();
+            bend(&mut bad);
+            let refused = found(&range(), bad).unwrap_err();
+            assert!(refused.contains(why), "{refused}, expected {why}");
+        }
+        let keys_only = Range {
+            keys_only: true,
+            ..range()
+        };
+        assert!(found(&keys_only, answer()).is_err());
+        let past = Range {
+            at: Some(Revision(4)),
+            ..range()
+        };
+        assert!(found(&past, answer()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_an_answer_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(answer) = wire::RangeResponse::decode(bytes.as_slice()) {
+                let _ = found(&range(), answer);
+            }
+        }
+
+        #[test]
+        fn what_is_taken_holds_what_was_asked_for(at in 0_usize..200, bits in 1_u8..=255) {
+            let mut bytes = answer().encode_to_vec();
+            let at = at % bytes.len();
+            bytes[at] ^= bits;
+            if let Ok(answer) = wire::RangeResponse::decode(bytes.as_slice())
+                && let Ok(found) = found(&range(), answer)
+            {
+                prop_assert!(found.kvs.len() <= 2 && found.kvs.iter().all(|kv| kv.key.starts_with(b"/k/")));
+                prop_assert!(found.kvs.iter().all(|kv| kv.mod_revision <= found.revision));
+            }
+        }
+    }
 }

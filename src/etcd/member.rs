@@ -1,12 +1,10 @@
 //! What each member says of itself.
 
 use tokio::time::{Instant, timeout_at};
-use tonic::Request;
+use tonic::{Code, Request};
 
-use super::auth::Token;
-use super::call::Failed;
-use super::call::{Ask, Effect, judged, unary};
-use super::error::EtcdError;
+use super::call::{Ask, Effect, Failed, judged, unary};
+use super::error::{EtcdError, quoted};
 use super::kv::header;
 use super::pool::{Pool, STATUS};
 use crate::proto::etcd as wire;
@@ -52,27 +50,27 @@ async fn ask_one(pool: &Pool, member: usize, ask: &Ask, until: Instant) -> Resul
     let line = pool.ready(member, false, until).await?;
     let mut request = Request::new(wire::StatusRequest {});
     if let Some(login) = &pool.login {
-        let token: Token = login.token(&line, until).await.map_err(either)?;
+        let token = login.token(&line, until).await.map_err(either)?;
         token.put(&mut request);
     }
     let (traced, trace) = line.traced();
     let answer = unary::<_, wire::StatusResponse>(traced, line.origin(), STATUS, request).await;
     let status = answer.map_err(|status| {
         pool.forget_token();
+        if trace.said() && status.code() == Code::PermissionDenied {
+            let text = quoted(status.message());
+            return EtcdError::Denied(format!("{text}; etcd tells this to the role root alone"));
+        }
         either(judged(ask, &status, &trace))
     })?;
     let (_, cluster_id) = header(status.header.as_ref()).map_err(EtcdError::Malformed)?;
     Ok(Member {
-        version: super::error::quoted(&status.version),
+        version: quoted(&status.version),
         cluster_id,
         id: status.header.map_or(0, |header| header.member_id),
         leader: Some(status.leader).filter(|leader| *leader != 0),
         learner: status.is_learner,
         db_size: u64::try_from(status.db_size).unwrap_or_default(),
-        errors: status
-            .errors
-            .iter()
-            .map(|error| super::error::quoted(error))
-            .collect(),
+        errors: status.errors.iter().map(|error| quoted(error)).collect(),
     })
 }

@@ -166,7 +166,7 @@ impl Client {
         })
     }
 
-    /// Tells of changes from a revision on, or from now on, until the handle is dropped or the client is. `tell` runs on
+    /// Tells of changes from a revision on, or from when the watch is up, until the handle is dropped or the client is. `tell` runs on
     /// the client's thread: it must return at once, and any call of this client in it fails.
     pub fn watch(
         &self,
@@ -174,11 +174,7 @@ impl Client {
         from: Option<Revision>,
         tell: impl FnMut(Event) + Send + 'static,
     ) -> WatchHandle {
-        let watch = watch::Watch {
-            span,
-            next: from.map(|from| from.0),
-            tell,
-        };
+        let watch = watch::Watch::new(span, from, tell);
         let task = self.runtime.spawn(watch.run(Arc::clone(&self.pool)));
         WatchHandle(task.abort_handle())
     }

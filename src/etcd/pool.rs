@@ -9,9 +9,9 @@ use tonic::{Code, Request};
 
 use super::auth::Login;
 use super::call::unary;
-use super::connect::{self, Line, broken};
+use super::connect::{self, Line};
 use super::endpoint::Endpoint;
-use super::error::EtcdError;
+use super::error::{EtcdError, chain, quoted, words};
 use super::tls::Tls;
 use crate::proto::etcd::{StatusRequest, StatusResponse};
 
@@ -47,7 +47,8 @@ struct Held {
 /// What a member says when it is greeted.
 enum Greeting {
     Leader,
-    NoLeader,
+    /// In its own words.
+    NoLeader(String),
     Learner,
 }
 
@@ -158,7 +159,7 @@ impl Pool {
             return Err(tls.failure(why));
         }
         match ended {
-            Ok(Ok(Err(why))) => Err(broken(None, &why)),
+            Ok(Ok(Err(why))) => Err(EtcdError::Unavailable(chain(&why))),
             _ => Err(refused),
         }
     }
@@ -185,10 +186,12 @@ impl Pool {
             Err(_) => Err(EtcdError::Unavailable("it did not answer in time".into())),
             Ok(Ok(status)) if status.is_learner => Ok(Greeting::Learner),
             Ok(Ok(_)) => Ok(Greeting::Leader),
-            Ok(Err(status)) if trace.said() && status.code() == Code::Unavailable => Ok(Greeting::NoLeader),
+            Ok(Err(status)) if trace.said() && status.code() == Code::Unavailable => {
+                Ok(Greeting::NoLeader(quoted(status.message())))
+            }
             // With users, this question is an administrator's; the leader was asked for before that.
             Ok(Err(_)) if trace.said() => Ok(Greeting::Leader),
-            Ok(Err(status)) => Err(broken(None, &status)),
+            Ok(Err(status)) => Err(EtcdError::Unavailable(words(&status))),
         }
     }
 }
@@ -206,10 +209,9 @@ impl Slot {
             heard,
         });
         match greeting {
-            Greeting::NoLeader if leader => Err(EtcdError::NoQuorum(
-                "it has no leader: fewer than half of the members reach each other; see `etcdctl endpoint status --cluster`"
-                    .into(),
-            )),
+            Greeting::NoLeader(why) if leader => Err(EtcdError::NoQuorum(format!(
+                "{why}: fewer than half of the members reach each other; see `etcdctl endpoint status --cluster`"
+            ))),
             Greeting::Learner if leader => Err(EtcdError::NoQuorum(
                 "it is a learner, which neither writes nor reads the present; name voting members".into(),
             )),

@@ -316,3 +316,87 @@ impl Txn {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::{LeaseId, Op, OpAnswer, Range, Span, Txn};
+    use crate::proto::etcd as wire;
+    use crate::proto::etcd::response_op::Response;
+
+    fn txn() -> Txn {
+        let put = Op::Put {
+            key: Span::key("/a").unwrap(),
+            value: b"hunter2".to_vec(),
+            lease: LeaseId(0),
+        };
+        Txn {
+            compares: Vec::new(),
+            then: vec![put, Op::Delete(Span::key("/b").unwrap())],
+            otherwise: vec![Op::Get(Range::of(Span::key("/a").unwrap()))],
+        }
+    }
+
+    fn answer(succeeded: bool, responses: Vec<Response>) -> wire::TxnResponse {
+        let response = |it| wire::ResponseOp { response: Some(it) };
+        wire::TxnResponse {
+            header: Some(wire::ResponseHeader {
+                cluster_id: 7,
+                revision: 9,
+                ..Default::default()
+            }),
+            succeeded,
+            responses: responses.into_iter().map(response).collect(),
+        }
+    }
+
+    #[test]
+    fn the_answer_is_one_to_the_branch_that_was_done() {
+        let put = || Response::ResponsePut(wire::PutResponse::default());
+        let deleted = |deleted| {
+            Response::ResponseDeleteRange(wire::DeleteRangeResponse {
+                header: None,
+                deleted,
+            })
+        };
+        let read = || Response::ResponseRange(wire::RangeResponse::default());
+
+        let done = txn().outcome(answer(true, vec![put(), deleted(1)])).unwrap();
+        assert_eq!(done.answers, [OpAnswer::Put, OpAnswer::Deleted(1)]);
+        let not = txn().outcome(answer(false, vec![read()])).unwrap();
+        assert!(matches!(&not.answers[..], [OpAnswer::Found(found)] if found.cluster_id == 7));
+
+        for (succeeded, responses) in [
+            (true, vec![put()]),
+            (true, vec![deleted(1), put()]),
+            (true, vec![put(), deleted(-1)]),
+            (true, vec![read()]),
+            (false, vec![put()]),
+            (false, Vec::new()),
+        ] {
+            assert!(txn().outcome(answer(succeeded, responses)).is_err());
+        }
+        let mut none = answer(true, vec![put(), deleted(1)]);
+        none.header = None;
+        assert!(txn().outcome(none).is_err());
+    }
+
+    #[test]
+    fn no_value_is_shown() {
+        let shown = format!("{:?} {}", txn(), txn().describe());
+
+        assert!(shown.contains("/a") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_an_answer_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(answer) = wire::TxnResponse::decode(bytes.as_slice()) {
+                let _ = txn().outcome(answer);
+            }
+        }
+    }
+}

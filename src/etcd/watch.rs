@@ -13,8 +13,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Streaming};
 
 use super::call::{Failed, jittered, streaming};
-use super::connect::broken;
-use super::error::{EtcdError, quoted};
+use super::error::{EtcdError, quoted, words};
 use super::kv::{Revision, Span};
 use super::pool::{Pool, REQUIRE_LEADER};
 use crate::proto::etcd as wire;
@@ -59,13 +58,23 @@ impl Drop for WatchHandle {
 
 /// What is watched, and how far it has been told.
 pub(super) struct Watch<F> {
-    pub(super) span: Span,
+    span: Span,
     /// The next revision that is not told yet; `None` for whatever comes.
-    pub(super) next: Option<i64>,
-    pub(super) tell: F,
+    next: Option<i64>,
+    tell: F,
+    up: bool,
 }
 
 impl<F: FnMut(Event) + Send> Watch<F> {
+    pub(super) fn new(span: Span, from: Option<Revision>, tell: F) -> Self {
+        Self {
+            span,
+            next: from.map(|from| from.0),
+            tell,
+            up: false,
+        }
+    }
+
     /// Never ends by itself.
     pub(super) async fn run(mut self, pool: Arc<Pool>) {
         let mut pause = PAUSES.0;
@@ -76,27 +85,29 @@ impl<F: FnMut(Event) + Send> Watch<F> {
             let order = pool.order();
             let member = order.iter().cycle().nth(turn % order.len().max(1)).copied();
             let member = member.unwrap_or_default();
-            let why = match start(&self.span, self.next, &pool, member).await {
-                Err(why) => why,
-                Ok(mut answers) => {
-                    (pause, lost) = (PAUSES.0, false);
-                    match self.follow(&mut answers).await {
-                        End::Again => continue,
-                        End::Lost(why) => {
-                            pool.forget_token();
-                            why
-                        }
-                    }
-                }
+            let begun = Instant::now();
+            self.up = false;
+            let end = match start(&self.span, self.next, &pool, member).await {
+                Err(why) => End::Lost(why),
+                Ok(mut answers) => self.follow(&mut answers).await,
             };
-            if !lost {
-                let endpoint = pool.shown(member);
-                (self.tell)(Event::Lost {
-                    why: format!("cannot watch {} in etcd (Watch): {endpoint}: {why}", self.span),
-                });
-                lost = true;
+            lost = lost && !self.up;
+            if let End::Lost(why) = end {
+                // The token may be the reason.
+                pool.forget_token();
+                turn = turn.wrapping_add(1);
+                if !lost {
+                    let endpoint = pool.shown(member);
+                    (self.tell)(Event::Lost {
+                        why: format!("cannot watch {} in etcd (Watch): {endpoint}: {why}", self.span),
+                    });
+                    lost = true;
+                }
             }
-            turn = turn.wrapping_add(1);
+            // One that ends as soon as it is up is no better than one that does not come up.
+            if begun.elapsed() > PAUSES.1 {
+                pause = PAUSES.0;
+            }
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -106,7 +117,7 @@ impl<F: FnMut(Event) + Send> Watch<F> {
     async fn follow(&mut self, answers: &mut Streaming<wire::WatchResponse>) -> End {
         loop {
             match answers.message().await {
-                Err(status) => return End::Lost(broken(None, &status)),
+                Err(status) => return End::Lost(EtcdError::Unavailable(words(&status))),
                 Ok(None) => return End::Lost(EtcdError::Unavailable("it ended the watch".into())),
                 Ok(Some(answer)) => {
                     if let Some(end) = self.heard(&answer) {
@@ -133,6 +144,7 @@ impl<F: FnMut(Event) + Send> Watch<F> {
         }
         let now = answer.header.as_ref().map_or(0, |header| header.revision);
         if answer.created {
+            self.up = true;
             match self.next {
                 // Another history, or a member that is behind: both are worth a look.
                 Some(next) if now > 0 && now < next.saturating_sub(1) => {
@@ -200,10 +212,7 @@ async fn start(
     }
     match timeout_at(until, streaming(&line, WATCH, request)).await {
         Err(_) => Err(EtcdError::NoQuorum("it did not take up the watch in time".into())),
-        Ok(Err(status)) => {
-            pool.forget_token();
-            Err(broken(None, &status))
-        }
+        Ok(Err(status)) => Err(EtcdError::Unavailable(words(&status))),
         Ok(Ok(answers)) => Ok(answers),
     }
 }
@@ -212,4 +221,74 @@ enum End {
     /// The watch must be taken up again, at another revision.
     Again,
     Lost(EtcdError),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::{Event, Revision, Span, Watch};
+    use crate::proto::etcd as wire;
+
+    fn answer(revision: i64, changed: &[i64]) -> wire::WatchResponse {
+        let event = |at: &i64| wire::Event {
+            r#type: 0,
+            kv: Some(wire::KeyValue {
+                mod_revision: *at,
+                ..Default::default()
+            }),
+        };
+        wire::WatchResponse {
+            header: Some(wire::ResponseHeader {
+                revision,
+                ..Default::default()
+            }),
+            events: changed.iter().map(event).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn it_goes_on_behind_what_was_told() {
+        let mut told = Vec::new();
+        let mut watch = Watch::new(Span::key("/a").unwrap(), None, |event| told.push(event));
+
+        let mut created = answer(10, &[]);
+        created.created = true;
+        let mut first_half = answer(13, &[11, 12]);
+        first_half.fragment = true;
+        let mut nexts = Vec::new();
+        for answer in [
+            created,
+            first_half,
+            answer(13, &[12]),
+            answer(20, &[]),
+            answer(15, &[]),
+        ] {
+            assert!(watch.heard(&answer).is_none());
+            nexts.push(watch.next.unwrap());
+        }
+
+        // The revision of a fragment may have more, and nobody goes back.
+        assert_eq!(nexts, [11, 12, 13, 21, 21]);
+        let changed = |at| Event::Changed {
+            revision: Revision(at),
+        };
+        assert_eq!(told, [changed(12), changed(12)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_an_answer_make_it_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            next in proptest::option::of(any::<i64>()),
+        ) {
+            if let Ok(answer) = wire::WatchResponse::decode(bytes.as_slice()) {
+                let mut watch = Watch::new(Span::key("/a").unwrap(), next.map(Revision), |_| ());
+                let _ = watch.heard(&answer);
+            }
+        }
+    }
 }

@@ -59,7 +59,23 @@ pub fn a_transaction_changes_keys_only_where_they_are_as_they_were() {
     let lost = client.txn(change("theirs"), LONG).unwrap();
     assert!(!lost.succeeded && lost.answers.is_empty());
 
-    // A whole prefix is compared.
+    // And taken away.
+    let gone = client.txn(always(Op::Delete(prefix("/ring/"))), LONG).unwrap();
+    assert_eq!(gone.answers, [OpAnswer::Deleted(2)]);
+    assert!(
+        client
+            .range(&Range::of(prefix("/ring/")), LONG)
+            .unwrap()
+            .kvs
+            .is_empty()
+    );
+}
+
+pub fn a_comparison_of_a_prefix_holds_for_every_key_that_is_there() {
+    let cluster = Cluster::plain();
+    let client = cluster.client();
+    let made = client.txn(always(put("/ring/head", "mine")), LONG).unwrap();
+    client.txn(always(put("/ring/gen/1", "x")), LONG).unwrap();
     let compare = |relation, target| Compare {
         span: prefix("/ring/"),
         relation,
@@ -78,7 +94,7 @@ pub fn a_transaction_changes_keys_only_where_they_are_as_they_were() {
         (vec![Compare::absent(prefix("/ring/"))], false),
         (vec![Compare::absent(prefix("/other/"))], true),
         (
-            vec![compare(Relation::NotEqual, Target::Value(b"x".to_vec()))],
+            vec![compare(Relation::NotEqual, Target::Value(b"y".to_vec()))],
             true,
         ),
         (vec![compare(Relation::Equal, Target::Lease(LeaseId(0)))], true),
@@ -95,19 +111,12 @@ pub fn a_transaction_changes_keys_only_where_they_are_as_they_were() {
         };
         assert_eq!(client.txn(txn, LONG).unwrap().succeeded, holds, "{text}");
     }
+}
 
-    // And taken away.
-    let gone = client.txn(always(Op::Delete(prefix("/ring/"))), LONG).unwrap();
-    assert_eq!(gone.answers, [OpAnswer::Deleted(2)]);
-    assert!(
-        client
-            .range(&Range::of(prefix("/ring/")), LONG)
-            .unwrap()
-            .kvs
-            .is_empty()
-    );
+pub fn what_etcd_does_not_do_is_refused_and_names_the_key() {
+    let cluster = Cluster::plain();
+    let client = cluster.client();
 
-    // What etcd does not do, and what it is not asked.
     let twice = Txn {
         then: vec![put("/a", "1"), put("/a", "2")],
         ..Txn::default()

@@ -65,6 +65,8 @@ fn main() -> ExitCode {
         members::without_a_quorum_every_call_ends_in_time_and_says_so,
         members::a_frozen_member_costs_a_share_of_the_time_and_no_call,
         keys::a_transaction_changes_keys_only_where_they_are_as_they_were,
+        keys::a_comparison_of_a_prefix_holds_for_every_key_that_is_there,
+        keys::what_etcd_does_not_do_is_refused_and_names_the_key,
         keys::keys_come_in_pages_and_as_they_were,
         leases::a_lease_ends_with_its_keys_unless_it_is_kept_alive,
         watches::a_watch_tells_of_each_change_and_of_what_is_compacted,

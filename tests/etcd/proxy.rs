@@ -30,6 +30,7 @@ struct State {
     marker: &'static [u8],
     seen: AtomicUsize,
     lost: Mutex<bool>,
+    kept: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
@@ -48,6 +49,7 @@ impl Proxy {
             marker,
             seen: AtomicUsize::new(0),
             lost: Mutex::new(false),
+            kept: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         // Ends with the process; each connection with its ends.
@@ -97,8 +99,14 @@ impl State {
                     break;
                 }
             }
-            if to.write_all(&bytes[..count]).is_err() || (marked && fault == Fault::CutAfter) {
+            if to.write_all(&bytes[..count]).is_err() {
                 break;
+            }
+            if marked && fault == Fault::CutAfter {
+                let _ = from.shutdown(Shutdown::Both);
+                // etcd gives up what it does for a connection that is gone.
+                self.kept.lock().unwrap().push(to);
+                return;
             }
         }
         let _ = from.shutdown(Shutdown::Both);

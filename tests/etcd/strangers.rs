@@ -11,6 +11,30 @@ use crate::cluster::{client, key};
 use crate::keys::{always, put};
 use crate::outcome::LATE;
 
+/// What some servers say to whatever they are asked.
+const ANSWERS: [(&str, &[u8]); 6] = [
+    ("nothing", b""),
+    ("garbage", &[0x5a; 3000]),
+    (
+        "HTTP/1.1",
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "SETTINGS, and a frame that is longer than it may be",
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1],
+    ),
+    (
+        "SETTINGS, and headers that do not decode",
+        &[
+            0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 1, 5, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff,
+        ],
+    ),
+    (
+        "SETTINGS, and the status 200 of HTTP without one of gRPC",
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88],
+    ),
+];
+
 /// A server that does this with every connection.
 fn server(each: impl Fn(TcpStream) + Send + Sync + Copy + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -33,47 +57,11 @@ fn says(mut stream: TcpStream, answer: &[u8]) {
 
 pub fn whoever_is_no_etcd_is_left_in_time() {
     let within = Duration::from_millis(600);
-    let servers = [
-        ("nothing", server(|stream| says(stream, b""))),
-        ("garbage", server(|stream| says(stream, &[0x5a; 3000]))),
-        (
-            "HTTP/1.1",
-            server(|stream| says(stream, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")),
-        ),
-        // SETTINGS, and then a frame that is longer than it may be.
-        (
-            "a frame too long",
-            server(|stream| {
-                says(
-                    stream,
-                    &[0, 0, 0, 4, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1],
-                )
-            }),
-        ),
-        // SETTINGS, and then headers that do not decode.
-        (
-            "wrong headers",
-            server(|stream| {
-                says(
-                    stream,
-                    &[
-                        0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 1, 5, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff,
-                    ],
-                )
-            }),
-        ),
-        // An answer without a status: 200 by the static table, and that is all.
-        (
-            "no gRPC",
-            server(|stream| {
-                says(
-                    stream,
-                    &[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88],
-                )
-            }),
-        ),
-        ("a closed connection", server(drop)),
-    ];
+    let mut servers: Vec<(&str, String)> = ANSWERS
+        .iter()
+        .map(|(what, answer)| (*what, server(|stream| says(stream, answer))))
+        .collect();
+    servers.push(("a closed connection", server(drop)));
 
     for (what, url) in &servers {
         let stranger = client(&[url], None, None);
