@@ -1,4 +1,4 @@
-//! Compiles `proto/` with a compiler written in Rust, so that a fresh machine needs cargo and a linker only.
+//! Compiles `proto/` with a compiler written in Rust, so that a fresh machine needs cargo and a C compiler only.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -19,7 +19,7 @@ use tonic_prost::ProstCodec;
 use super::auth::Token;
 use super::connect::{Line, Trace, Traced};
 use super::error::{EtcdError, quoted, words};
-use super::pool::Pool;
+use super::pool::{Pool, Slot};
 
 /// Largest answer that is taken, in bytes.
 pub const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -95,16 +95,16 @@ where
     loop {
         let mut words = Vec::new();
         let order = pool.order();
-        for (place, member) in order.iter().enumerate() {
+        for (place, slot) in order.iter().enumerate() {
             let share = share(until, order.len().saturating_sub(place));
-            let failed = match attempt(pool, *member, ask, &message, share, until).await {
+            let failed = match attempt(pool, slot, ask, &message, share, until).await {
                 Ok(answer) => {
-                    pool.worked(*member, ask.needs_leader());
+                    pool.worked(slot, ask.needs_leader());
                     return Ok(answer);
                 }
                 Err(failed) => failed,
             };
-            let endpoint = pool.shown(*member);
+            let endpoint = slot.endpoint.to_string();
             match failed {
                 Failed::Final(why) => {
                     return Err(ask.failed(why.within(|text| format!("{endpoint}: {text}"))));
@@ -150,7 +150,7 @@ pub(super) fn jittered(pause: Duration) -> Duration {
 /// Asks one member, and once more with a new token where it does not take the one that we have.
 async fn attempt<Q, A>(
     pool: &Pool,
-    member: usize,
+    slot: &Slot,
     ask: &Ask,
     message: &Q,
     share: Instant,
@@ -160,7 +160,7 @@ where
     Q: Message + Clone + Send + Sync + 'static,
     A: Message + Default + Send + Sync + 'static,
 {
-    let line = pool.ready(member, ask.needs_leader(), share).await;
+    let line = pool.ready(slot, ask.needs_leader(), share).await;
     let line = line.map_err(Failed::Here)?;
     // A change has all the time that is left: there is no second member for it.
     let limit = if ask.writes() { until } else { share };
@@ -177,7 +177,7 @@ where
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(status)) => status,
             Err(_) => {
-                pool.silent(member);
+                slot.silent();
                 return Err(unanswered(ask, &trace));
             }
         };
@@ -192,7 +192,7 @@ where
             continue;
         }
         if !trace.said() {
-            pool.silent(member);
+            slot.silent();
         }
         return Err(judged(ask, &status, &trace));
     }

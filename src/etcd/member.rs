@@ -6,7 +6,7 @@ use tonic::{Code, Request};
 use super::call::{Ask, Effect, Failed, judged, unary};
 use super::error::{EtcdError, quoted};
 use super::kv::header;
-use super::pool::{Pool, STATUS};
+use super::pool::{Pool, STATUS, Slot};
 use crate::proto::etcd as wire;
 
 /// A member of etcd.
@@ -29,25 +29,25 @@ pub struct Member {
 }
 
 /// Asks one. With users, etcd tells this to administrators alone.
-pub(super) async fn status(pool: &Pool, member: usize, until: Instant) -> Result<Member, EtcdError> {
+pub(super) async fn status(pool: &Pool, slot: &Slot, until: Instant) -> Result<Member, EtcdError> {
     let ask = Ask {
         path: STATUS,
         effect: Effect::ReadLocal,
         what: "ask for the state of a member".into(),
     };
-    let endpoint = pool.shown(member);
-    let asked = timeout_at(until, ask_one(pool, member, &ask, until)).await;
+    let endpoint = &slot.endpoint;
+    let asked = timeout_at(until, ask_one(pool, slot, &ask, until)).await;
     let silent = || EtcdError::Unavailable("it did not answer in time".into());
     asked
         .unwrap_or_else(|_| Err(silent()))
         .map_err(|why| ask.failed(why.within(|text| format!("{endpoint}: {text}"))))
 }
 
-async fn ask_one(pool: &Pool, member: usize, ask: &Ask, until: Instant) -> Result<Member, EtcdError> {
+async fn ask_one(pool: &Pool, slot: &Slot, ask: &Ask, until: Instant) -> Result<Member, EtcdError> {
     let either = |failed| match failed {
         Failed::Here(why) | Failed::Final(why) => why,
     };
-    let line = pool.ready(member, false, until).await?;
+    let line = pool.ready(slot, false, until).await?;
     let mut request = Request::new(wire::StatusRequest {});
     if let Some(login) = &pool.login {
         let token = login.token(&line, until).await.map_err(either)?;

@@ -44,7 +44,7 @@ pub use tls::{Identity, TlsFiles};
 pub use txn::{Compare, MAX_OPERATIONS, Op, OpAnswer, Outcome, Relation, Target, Txn};
 pub use watch::{Event, WatchHandle};
 
-use pool::Pool;
+use pool::{Pool, Slot};
 
 /// For a call whose caller has no better idea.
 pub const WITHIN: Duration = Duration::from_secs(2);
@@ -181,18 +181,21 @@ impl Client {
 
     /// What each member says of itself, in the order of the configuration; all are asked at the same time.
     pub fn status(&self, within: Duration) -> Vec<(String, Result<Member, EtcdError>)> {
-        let members = (0..self.pool.count()).map(|member| {
-            let asked = self.start(within, move |pool, until| async move {
-                member::status(&pool, member, until).await
+        let ask = |slot: &Arc<Slot>| {
+            let (slot, shown) = (Arc::clone(slot), slot.endpoint.to_string());
+            let started = self.start(within, move |pool, until| async move {
+                member::status(&pool, &slot, until).await
             });
-            (member, asked)
-        });
-        let members: Vec<_> = members.collect();
-        members
+            (shown, started)
+        };
+        let asked: Vec<_> = self.pool.slots().iter().map(ask).collect();
+        asked
             .into_iter()
-            .map(|(member, asked)| {
-                let answer = self.answer("ask for the state of a member", false, asked);
-                (self.pool.shown(member), answer)
+            .map(|(shown, started)| {
+                (
+                    shown,
+                    self.answer("ask for the state of a member", false, started),
+                )
             })
             .collect()
     }

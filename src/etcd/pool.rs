@@ -1,7 +1,7 @@
 //! The members, the connection to each, and which of them answered last.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -26,14 +26,16 @@ pub(super) const REQUIRE_LEADER: (&str, &str) = ("hasleader", "true");
 pub(super) const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 
 pub(super) struct Pool {
-    slots: Vec<Slot>,
+    slots: Vec<Arc<Slot>>,
     last_good: AtomicUsize,
     tls: Option<Tls>,
     pub(super) login: Option<Login>,
 }
 
-struct Slot {
-    endpoint: Endpoint,
+/// One member.
+pub(super) struct Slot {
+    number: usize,
+    pub(super) endpoint: Endpoint,
     line: Mutex<Option<Held>>,
 }
 
@@ -54,27 +56,31 @@ enum Greeting {
 
 impl Pool {
     pub(super) fn new(endpoints: Vec<Endpoint>, tls: Option<Tls>, login: Option<Login>) -> Self {
-        let slot = |endpoint| Slot {
-            endpoint,
-            line: Mutex::default(),
+        let slot = |(number, endpoint)| {
+            Arc::new(Slot {
+                number,
+                endpoint,
+                line: Mutex::default(),
+            })
         };
         Self {
-            slots: endpoints.into_iter().map(slot).collect(),
+            slots: endpoints.into_iter().enumerate().map(slot).collect(),
             last_good: AtomicUsize::new(0),
             tls,
             login,
         }
     }
 
-    /// Every member, the one that worked last first.
-    pub(super) fn order(&self) -> Vec<usize> {
-        let count = self.slots.len();
-        let first = self.last_good.load(Ordering::Relaxed);
-        (0..count).map(|step| (first + step) % count).collect()
+    /// Every member, in the order of the configuration.
+    pub(super) fn slots(&self) -> &[Arc<Slot>] {
+        &self.slots
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.slots.len()
+    /// Every member, the one that worked last first.
+    pub(super) fn order(&self) -> Vec<&Slot> {
+        let first = self.last_good.load(Ordering::Relaxed);
+        let (before, from) = self.slots.split_at(first.min(self.slots.len()));
+        from.iter().chain(before).map(Arc::as_ref).collect()
     }
 
     /// The token may be why something failed where that cannot be told; the next call gets another.
@@ -84,84 +90,57 @@ impl Pool {
         }
     }
 
-    pub(super) fn shown(&self, member: usize) -> String {
-        self.slots
-            .get(member)
-            .map(|slot| slot.endpoint.to_string())
-            .unwrap_or_default()
-    }
-
     /// The member answered: it is asked first from now on. With `leader`, what it answered needs one.
-    pub(super) fn worked(&self, member: usize, leader: bool) {
-        self.last_good.store(member, Ordering::Relaxed);
-        if leader
-            && let Some(slot) = self.slots.get(member)
-            && let Some(held) = slot.held().as_mut()
-        {
+    pub(super) fn worked(&self, slot: &Slot, leader: bool) {
+        self.last_good.store(slot.number, Ordering::Relaxed);
+        if leader && let Some(held) = slot.held().as_mut() {
             held.heard = Some(Instant::now());
-        }
-    }
-
-    /// The member did not answer in time: greet it before anything else is sent to it.
-    pub(super) fn silent(&self, member: usize) {
-        if let Some(slot) = self.slots.get(member)
-            && let Some(held) = slot.held().as_mut()
-        {
-            held.heard = None;
         }
     }
 
     /// A connection on which the member has just answered; with `leader`, as one that has a leader. Nothing of the call
     /// itself has been sent when this fails.
-    pub(super) async fn ready(&self, member: usize, leader: bool, until: Instant) -> Result<Line, EtcdError> {
+    pub(super) async fn ready(&self, slot: &Slot, leader: bool, until: Instant) -> Result<Line, EtcdError> {
         let until = until.min(Instant::now() + GREETING);
-        let Some(slot) = self.slots.get(member) else {
-            return Err(EtcdError::Config("there is no such endpoint".into()));
-        };
         let held = slot.held().clone();
         if let Some(Held { line, heard }) = held
             && self.is_current(&line)
         {
-            if !leader || heard.is_some_and(|heard| heard.elapsed() < FRESH) {
+            if heard.is_some_and(|heard| heard.elapsed() < FRESH) {
                 return Ok(line);
             }
-            if let Ok(greeting) = self.greet(&line, until).await {
+            // A connection that has died in silence must leave time for another.
+            let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+            if let Ok(greeting) = self.greet(&line, half).await {
                 return slot.take(line, &greeting, leader);
             }
         }
         *slot.held() = None;
-        let (line, greeting) = self.open(member, until).await?;
+        let (line, greeting) = self.open(slot, until).await?;
         slot.take(line, &greeting, leader)
     }
 
     /// A connection of one's own, on which the member has answered.
-    pub(super) async fn own(&self, member: usize, until: Instant) -> Result<Line, EtcdError> {
-        Ok(self.open(member, until).await?.0)
+    pub(super) async fn own(&self, slot: &Slot, until: Instant) -> Result<Line, EtcdError> {
+        Ok(self.open(slot, until).await?.0)
     }
 
-    async fn open(&self, member: usize, until: Instant) -> Result<(Line, Greeting), EtcdError> {
-        let slot = self
-            .slots
-            .get(member)
-            .ok_or_else(|| EtcdError::Config("there is no such endpoint".into()))?;
-        let silent = |what: &str| EtcdError::Unavailable(format!("{what} in time"));
+    async fn open(&self, slot: &Slot, until: Instant) -> Result<(Line, Greeting), EtcdError> {
         let opened = timeout_at(until, connect::open(&slot.endpoint, self.tls.as_ref())).await;
-        let (line, connection) = opened.map_err(|_| silent("it did not take a connection"))??;
-        let refused = match timeout_at(until, self.greet(&line, until)).await {
-            Err(_) => return Err(silent("it took a connection and did not answer")),
-            Ok(Ok(greeting)) => return Ok((line, greeting)),
-            Ok(Err(why)) => why,
+        let late = |_| EtcdError::Unavailable("it did not take a connection in time".into());
+        let (line, connection) = opened.map_err(late)??;
+        let why = match self.greet(&line, until).await {
+            Ok(greeting) => return Ok((line, greeting)),
+            Err(why) => why,
         };
         // What the connection itself ended of tells more: a certificate that was refused, bytes that are no HTTP/2.
         let patience = until.min(Instant::now() + LAST_WORDS);
         let ended = timeout_at(patience, connection).await;
-        if let (Some(why), Some(tls)) = (line.refusal(), &self.tls) {
-            return Err(tls.failure(why));
-        }
-        match ended {
-            Ok(Ok(Err(why))) => Err(EtcdError::Unavailable(chain(&why))),
-            _ => Err(refused),
-        }
+        Err(match (line.refusal(), &self.tls, ended) {
+            (Some(why), Some(tls), _) => tls.failure(why),
+            (_, _, Ok(Ok(Err(why)))) => EtcdError::Unavailable(chain(&why)),
+            _ => why,
+        })
     }
 
     /// Whether it lives, and was made with the files as they are now.
@@ -197,6 +176,13 @@ impl Pool {
 }
 
 impl Slot {
+    /// The member did not answer in time: it is greeted before anything else is sent to it.
+    pub(super) fn silent(&self) {
+        if let Some(held) = self.held().as_mut() {
+            held.heard = None;
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }

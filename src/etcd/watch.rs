@@ -15,7 +15,7 @@ use tonic::{Request, Streaming};
 use super::call::{Failed, jittered, streaming};
 use super::error::{EtcdError, quoted, words};
 use super::kv::{Revision, Span};
-use super::pool::{Pool, REQUIRE_LEADER};
+use super::pool::{Pool, REQUIRE_LEADER, Slot};
 use crate::proto::etcd as wire;
 use crate::proto::etcd::watch_request::RequestUnion;
 
@@ -83,11 +83,13 @@ impl<F: FnMut(Event) + Send> Watch<F> {
         let mut turn = 0_usize;
         loop {
             let order = pool.order();
-            let member = order.iter().cycle().nth(turn % order.len().max(1)).copied();
-            let member = member.unwrap_or_default();
+            // There is at least one.
+            let Some(slot) = order.iter().cycle().nth(turn % order.len().max(1)) else {
+                return;
+            };
             let begun = Instant::now();
             self.up = false;
-            let end = match start(&self.span, self.next, &pool, member).await {
+            let end = match start(&self.span, self.next, &pool, slot).await {
                 Err(why) => End::Lost(why),
                 Ok(mut answers) => self.follow(&mut answers).await,
             };
@@ -97,7 +99,7 @@ impl<F: FnMut(Event) + Send> Watch<F> {
                 pool.forget_token();
                 turn = turn.wrapping_add(1);
                 if !lost {
-                    let endpoint = pool.shown(member);
+                    let endpoint = &slot.endpoint;
                     (self.tell)(Event::Lost {
                         why: format!("cannot watch {} in etcd (Watch): {endpoint}: {why}", self.span),
                     });
@@ -181,10 +183,10 @@ async fn start(
     span: &Span,
     next: Option<i64>,
     pool: &Pool,
-    member: usize,
+    slot: &Slot,
 ) -> Result<Streaming<wire::WatchResponse>, EtcdError> {
     let until = Instant::now() + START;
-    let line = pool.own(member, until).await?;
+    let line = pool.own(slot, until).await?;
     let (key, range_end) = span.bounds();
     let create = wire::WatchCreateRequest {
         key,

@@ -73,4 +73,15 @@ pub fn what_is_too_large_is_refused_on_either_side() {
         )
         .unwrap_err();
     assert!(matches!(refused, EtcdError::Config(_)), "{refused}");
+
+    // An etcd that takes less.
+    let small = Cluster::plain_with(&["--max-request-bytes=10000"]);
+    let refused = small
+        .client()
+        .txn(always(put("/a", &"x".repeat(20_000))), LONG)
+        .unwrap_err();
+    assert!(
+        matches!(&refused, EtcdError::TooLarge(why) if why.contains("--max-request-bytes")),
+        "{refused}"
+    );
 }

@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         members::each_member_says_what_it_is,
         outcome::a_change_whose_answer_is_lost_is_unknown_and_is_sent_once,
         outcome::a_change_that_never_left_is_made_by_another_member,
+        outcome::a_connection_that_died_in_silence_is_replaced_within_the_call,
         secure::certificates_that_do_not_fit_are_denied_with_what_to_do,
         secure::a_certificate_that_is_renewed_on_disk_is_used_without_a_restart,
         users::a_user_reads_its_own_prefix_and_nothing_else,

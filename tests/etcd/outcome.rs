@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use kekring::etcd::{EtcdError, Range};
+use kekring::etcd::{EtcdError, Range, WITHIN};
 
-use crate::cluster::{Cluster, LONG, client, key};
+use crate::cluster::{Cluster, LONG, client, key, local};
 use crate::keys::{always, put};
 use crate::proxy::{Fault, Proxy};
 use crate::wait::{SOON, wait_for};
@@ -106,4 +106,29 @@ pub fn a_change_that_never_left_is_made_by_another_member() {
             && why.contains("refused")),
         "{unavailable}"
     );
+}
+
+pub fn a_connection_that_died_in_silence_is_replaced_within_the_call() {
+    let cluster = Cluster::plain();
+    let proxy = Proxy::start(cluster.url(0), MARKER);
+    let client = client(&[&proxy.url()], None, None);
+    let die = || {
+        client.range(&Range::of(key("/x")), LONG).unwrap();
+        proxy.set(Fault::SilentOld);
+        // One call may be lost to it: the connection was good a moment ago.
+        let _ = client.range(&local(key("/x")), Duration::from_millis(300));
+    };
+
+    die();
+    client.range(&Range::of(key("/x")), WITHIN).unwrap();
+    die();
+    client.range(&local(key("/x")), WITHIN).unwrap();
+    die();
+    assert!(
+        client
+            .txn(always(put("/x", "sealed-marker")), WITHIN)
+            .unwrap()
+            .succeeded
+    );
+    assert_eq!(proxy.seen(), 1);
 }

@@ -16,8 +16,10 @@ pub enum Fault {
     CutAfter,
     /// The wire is cut before etcd hears the marker.
     CutBefore,
-    /// Nobody hears etcd, from the first byte on.
+    /// Nobody hears etcd, from now on.
     Silent,
+    /// The same, for the connections that there are.
+    SilentOld,
 }
 
 pub struct Proxy {
@@ -30,6 +32,9 @@ struct State {
     marker: &'static [u8],
     seen: AtomicUsize,
     lost: Mutex<bool>,
+    /// Connections with a lower number are silent.
+    first: AtomicUsize,
+    count: AtomicUsize,
     kept: Mutex<Vec<TcpStream>>,
 }
 
@@ -49,19 +54,22 @@ impl Proxy {
             marker,
             seen: AtomicUsize::new(0),
             lost: Mutex::new(false),
+            first: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
             kept: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         // Ends with the process; each connection with its ends.
         thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
+            for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
                 let Ok(server) = TcpStream::connect(&behind) else {
                     continue;
                 };
                 let (to, from) = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 let (up, down) = (Arc::clone(&shared), Arc::clone(&shared));
                 thread::spawn(move || up.ask(from, to));
-                thread::spawn(move || down.answer(server, client));
+                down.count.store(number + 1, Ordering::SeqCst);
+                thread::spawn(move || down.answer(number, server, client));
             }
         });
         Self { address, state }
@@ -73,6 +81,10 @@ impl Proxy {
 
     pub fn set(&self, fault: Fault) {
         *self.state.lost.lock().unwrap() = fault == Fault::Silent;
+        if fault == Fault::SilentOld {
+            let count = self.state.count.load(Ordering::SeqCst);
+            self.state.first.store(count, Ordering::SeqCst);
+        }
         *self.state.fault.lock().unwrap() = fault;
     }
 
@@ -113,10 +125,11 @@ impl State {
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    fn answer(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn answer(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            if !*self.lost.lock().unwrap() && to.write_all(&bytes[..count]).is_err() {
+            let lost = *self.lost.lock().unwrap() || number < self.first.load(Ordering::SeqCst);
+            if !lost && to.write_all(&bytes[..count]).is_err() {
                 break;
             }
         }
