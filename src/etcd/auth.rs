@@ -7,10 +7,11 @@ use tokio::time::{Instant, timeout_at};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request};
 
-use super::call::{Failed, said_no, unary};
+use super::call::{Failed, said_no};
 use super::connect::Line;
 use super::error::{EtcdError, quoted, words};
 use super::file;
+use super::wire::{decoded, encoded, unary};
 use crate::proto::etcd::{AuthenticateRequest, AuthenticateResponse};
 
 /// Of etcd's API (its `rpctypes.TokenFieldNameGRPC`).
@@ -85,12 +86,12 @@ impl Login {
 
     async fn authenticate(&self, line: &Line, until: Instant) -> Result<Token, Failed> {
         let password = file::password(&self.user.password_file).map_err(Failed::Final)?;
-        let request = Request::new(AuthenticateRequest {
+        let request = Request::new(encoded(&AuthenticateRequest {
             name: self.user.name.clone(),
             password: password.to_string(),
-        });
+        }));
         let (traced, trace) = line.traced();
-        let asked = unary::<_, AuthenticateResponse>(traced, line.origin(), AUTHENTICATE, request);
+        let asked = unary(line, traced, AUTHENTICATE, request);
         let token = match timeout_at(until, asked).await {
             Err(_) => {
                 return Err(Failed::Here(EtcdError::NoQuorum(
@@ -98,6 +99,7 @@ impl Login {
                 )));
             }
             Ok(Ok(answer)) => {
+                let answer: AuthenticateResponse = decoded(answer).map_err(Failed::Here)?;
                 let mut token: MetadataValue<Ascii> = answer.token.parse().map_err(|_| {
                     Failed::Here(EtcdError::Malformed(
                         "its token cannot be sent in a header".into(),

@@ -7,22 +7,17 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
-use http::uri::PathAndQuery;
 use prost::Message;
+use prost::bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::client::Grpc;
-use tonic::codegen::tokio_stream::Stream;
-use tonic::{Code, Request, Status, Streaming};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Request, Status};
 
 use super::auth::Token;
-use super::connect::{Line, Trace, Traced};
+use super::connect::Trace;
 use super::error::{EtcdError, quoted, words};
 use super::pool::{Pool, Slot};
+use super::wire::{MAX_ANSWER, decoded, encoded, unary};
 
-/// Largest answer that is taken, in bytes.
-pub const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// Largest request that is sent, in bytes: etcd's `--max-request-bytes` is 1.5 MiB, and it adds a header of its own.
 pub const MAX_REQUEST: usize = 3 * 512 * 1024 - 1024;
 /// Before the second round through the members, and twice that before the next, up to the longest.
@@ -79,15 +74,30 @@ pub(super) enum Failed {
 }
 
 /// Asks until a member answers.
-pub(super) async fn call<Q, A>(pool: &Pool, ask: &Ask, message: Q, until: Instant) -> Result<A, EtcdError>
+pub(super) async fn call<A>(
+    pool: &Pool,
+    ask: &Ask,
+    message: &impl Message,
+    until: Instant,
+) -> Result<A, EtcdError>
 where
-    Q: Message + Clone + Send + Sync + 'static,
-    A: Message + Default + Send + Sync + 'static,
+    A: Message + Default,
 {
-    if message.encoded_len() > MAX_REQUEST {
+    let answer = rounds(pool, ask, encoded(message), until).await?;
+    decoded(answer).map_err(|why| {
+        ask.failed(if ask.writes() {
+            unknown(&why.to_string())
+        } else {
+            why
+        })
+    })
+}
+
+async fn rounds(pool: &Pool, ask: &Ask, message: Bytes, until: Instant) -> Result<Bytes, EtcdError> {
+    if message.len() > MAX_REQUEST {
         return Err(ask.failed(EtcdError::TooLarge(format!(
             "the request is {} bytes, etcd's limit is 1.5 MiB",
-            message.encoded_len()
+            message.len()
         ))));
     }
     let mut pause = PAUSES.0;
@@ -148,18 +158,14 @@ pub(super) fn jittered(pause: Duration) -> Duration {
 }
 
 /// Asks one member, and once more with a new token where it does not take the one that we have.
-async fn attempt<Q, A>(
+async fn attempt(
     pool: &Pool,
     slot: &Slot,
     ask: &Ask,
-    message: &Q,
+    message: &Bytes,
     share: Instant,
     until: Instant,
-) -> Result<A, Failed>
-where
-    Q: Message + Clone + Send + Sync + 'static,
-    A: Message + Default + Send + Sync + 'static,
-{
+) -> Result<Bytes, Failed> {
     let line = pool.ready(slot, ask.needs_leader(), share).await;
     let line = line.map_err(Failed::Here)?;
     // A change has all the time that is left: there is no second member for it.
@@ -172,7 +178,7 @@ where
         };
         let (traced, trace) = line.traced();
         let request = request(message.clone(), token.as_ref(), limit);
-        let asked = unary::<Q, A>(traced, line.origin(), ask.path, request);
+        let asked = unary(&line, traced, ask.path, request);
         let status = match timeout_at(limit, asked).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(status)) => status,
@@ -198,7 +204,7 @@ where
     }
 }
 
-fn request<Q>(message: Q, token: Option<&Token>, limit: Instant) -> Request<Q> {
+fn request(message: Bytes, token: Option<&Token>, limit: Instant) -> Request<Bytes> {
     let mut request = Request::new(message);
     // So that etcd does not go on for nobody.
     request.set_timeout(limit.saturating_duration_since(Instant::now()));
@@ -206,26 +212,6 @@ fn request<Q>(message: Q, token: Option<&Token>, limit: Instant) -> Request<Q> {
         token.put(&mut request);
     }
     request
-}
-
-/// One request, one answer.
-pub(super) async fn unary<Q, A>(
-    traced: Traced,
-    origin: Uri,
-    path: &'static str,
-    request: Request<Q>,
-) -> Result<A, Status>
-where
-    Q: Message + Send + Sync + 'static,
-    A: Message + Default + Send + Sync + 'static,
-{
-    let mut grpc = Grpc::with_origin(traced, origin).max_decoding_message_size(MAX_ANSWER);
-    grpc.ready()
-        .await
-        .map_err(|why| Status::from_error(Box::new(why)))?;
-    let path = PathAndQuery::from_static(path);
-    let answer = grpc.unary(request, path, ProstCodec::<Q, A>::default()).await?;
-    Ok(answer.into_inner())
 }
 
 fn unanswered(ask: &Ask, trace: &Arc<Trace>) -> Failed {
@@ -299,28 +285,6 @@ pub(super) fn said_no(code: Code) -> bool {
 
 pub(super) fn unknown(why: &str) -> EtcdError {
     EtcdError::Unknown(format!("it was sent, and what became of it is not known: {why}"))
-}
-
-/// A stream of answers.
-pub(super) async fn streaming<Q, A>(
-    line: &Line,
-    path: &'static str,
-    request: Request<impl Stream<Item = Q> + Send + 'static>,
-) -> Result<Streaming<A>, Status>
-where
-    Q: Message + Send + Sync + 'static,
-    A: Message + Default + Send + Sync + 'static,
-{
-    let (traced, _) = line.traced();
-    let mut grpc = Grpc::with_origin(traced, line.origin()).max_decoding_message_size(MAX_ANSWER);
-    grpc.ready()
-        .await
-        .map_err(|why| Status::from_error(Box::new(why)))?;
-    let path = PathAndQuery::from_static(path);
-    let answers = grpc
-        .streaming(request, path, ProstCodec::<Q, A>::default())
-        .await?;
-    Ok(answers.into_inner())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tokio::time::Instant;
 
-use super::call::{Ask, Effect, MAX_ANSWER, call};
+use super::call::{Ask, Effect, call};
 use super::error::EtcdError;
 use super::pool::Pool;
 use crate::proto::etcd as wire;
@@ -205,7 +205,7 @@ pub(super) async fn range(pool: &Pool, range: &Range, until: Instant) -> Result<
         },
         what: format!("read {}", range.span),
     };
-    let answer: wire::RangeResponse = call(pool, &ask, range.request(), until).await?;
+    let answer: wire::RangeResponse = call(pool, &ask, &range.request(), until).await?;
     found(range, answer).map_err(|why| ask.failed(EtcdError::Malformed(why)))
 }
 
@@ -235,7 +235,7 @@ pub(super) fn found(range: &Range, answer: wire::RangeResponse) -> Result<Found,
     if answer.more == all {
         return Err(format!("it holds {given} keys and counts {count}"));
     }
-    let mut kvs: Vec<KeyValue> = Vec::with_capacity(given.min(MAX_ANSWER / 64));
+    let mut kvs: Vec<KeyValue> = Vec::with_capacity(given);
     for kv in answer.kvs {
         let shown = kv.key.escape_ascii().to_string();
         if !range.span.holds(&kv.key) {

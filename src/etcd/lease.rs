@@ -42,7 +42,7 @@ pub(super) async fn grant(pool: &Pool, last: Duration, until: Instant) -> Result
     };
     let seconds = i64::try_from(last.as_secs().clamp(1, MAX_SECONDS)).unwrap_or(i64::MAX);
     let request = wire::LeaseGrantRequest { ttl: seconds, id: 0 };
-    let answer: wire::LeaseGrantResponse = call(pool, &ask, request, until).await?;
+    let answer: wire::LeaseGrantResponse = call(pool, &ask, &request, until).await?;
     if !answer.error.is_empty() {
         return Err(ask.failed(EtcdError::Refused(quoted(&answer.error))));
     }
@@ -60,7 +60,7 @@ pub(super) async fn revoke(pool: &Pool, id: LeaseId, until: Instant) -> Result<b
         what: format!("revoke lease {:x}", id.0),
     };
     let request = wire::LeaseRevokeRequest { id: id.0 };
-    match call::<_, wire::LeaseRevokeResponse>(pool, &ask, request, until).await {
+    match call::<wire::LeaseRevokeResponse>(pool, &ask, &request, until).await {
         Ok(_) => Ok(true),
         Err(EtcdError::NoLease(_)) => Ok(false),
         Err(why) => Err(why),
@@ -79,7 +79,7 @@ pub(super) async fn detail(
         what: format!("look at lease {:x}", id.0),
     };
     let request = wire::LeaseTimeToLiveRequest { id: id.0, keys: true };
-    let answer: wire::LeaseTimeToLiveResponse = match call(pool, &ask, request, until).await {
+    let answer: wire::LeaseTimeToLiveResponse = match call(pool, &ask, &request, until).await {
         Err(EtcdError::NoLease(_)) => return Ok(None),
         answer => answer?,
     };
@@ -106,7 +106,7 @@ pub(super) async fn keep_alive(pool: &Pool, id: LeaseId, until: Instant) -> Resu
         what: format!("keep lease {:x} alive", id.0),
     };
     let request = wire::LeaseKeepAliveRequest { id: id.0 };
-    let answer: wire::LeaseKeepAliveResponse = match call(pool, &ask, request, until).await {
+    let answer: wire::LeaseKeepAliveResponse = match call(pool, &ask, &request, until).await {
         Err(EtcdError::NoLease(_)) => return Ok(None),
         answer => answer?,
     };

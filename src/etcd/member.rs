@@ -3,10 +3,11 @@
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Request};
 
-use super::call::{Ask, Effect, Failed, judged, unary};
+use super::call::{Ask, Effect, Failed, judged};
 use super::error::{EtcdError, quoted};
 use super::kv::header;
 use super::pool::{Pool, STATUS, Slot};
+use super::wire::{decoded, encoded, unary};
 use crate::proto::etcd as wire;
 
 /// A member of etcd.
@@ -48,14 +49,14 @@ async fn ask_one(pool: &Pool, slot: &Slot, ask: &Ask, until: Instant) -> Result<
         Failed::Here(why) | Failed::Final(why) => why,
     };
     let line = pool.ready(slot, false, until).await?;
-    let mut request = Request::new(wire::StatusRequest {});
+    let mut request = Request::new(encoded(&wire::StatusRequest {}));
     if let Some(login) = &pool.login {
         let token = login.token(&line, until).await.map_err(either)?;
         token.put(&mut request);
     }
     let (traced, trace) = line.traced();
-    let answer = unary::<_, wire::StatusResponse>(traced, line.origin(), STATUS, request).await;
-    let status = answer.map_err(|status| {
+    let answer = unary(&line, traced, STATUS, request).await;
+    let answer = answer.map_err(|status| {
         pool.forget_token();
         if trace.said() && status.code() == Code::PermissionDenied {
             let text = quoted(status.message());
@@ -63,6 +64,7 @@ async fn ask_one(pool: &Pool, slot: &Slot, ask: &Ask, until: Instant) -> Result<
         }
         either(judged(ask, &status, &trace))
     })?;
+    let status: wire::StatusResponse = decoded(answer)?;
     let (_, cluster_id) = header(status.header.as_ref()).map_err(EtcdError::Malformed)?;
     Ok(Member {
         version: quoted(&status.version),

@@ -23,6 +23,7 @@ mod pool;
 mod tls;
 mod txn;
 mod watch;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -34,7 +35,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use auth::User;
-pub use call::{MAX_ANSWER, MAX_REQUEST};
+pub use call::MAX_REQUEST;
 pub use endpoint::Endpoint;
 pub use error::EtcdError;
 pub use kv::{Found, KeyValue, LeaseId, MAX_KEY, Range, Read, Revision, Span};
@@ -43,6 +44,7 @@ pub use member::Member;
 pub use tls::{Identity, TlsFiles};
 pub use txn::{Compare, MAX_OPERATIONS, Op, OpAnswer, Outcome, Relation, Target, Txn};
 pub use watch::{Event, WatchHandle};
+pub use wire::MAX_ANSWER;
 
 use pool::{Pool, Slot};
 

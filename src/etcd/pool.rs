@@ -8,11 +8,11 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Request};
 
 use super::auth::Login;
-use super::call::unary;
 use super::connect::{self, Line};
 use super::endpoint::Endpoint;
 use super::error::{EtcdError, chain, quoted, words};
 use super::tls::Tls;
+use super::wire::{decoded, encoded, unary};
 use crate::proto::etcd::{StatusRequest, StatusResponse};
 
 /// How long the last answer of a member stands for its being there, with a leader.
@@ -154,17 +154,19 @@ impl Pool {
 
     /// Asks for what changes nothing and needs no right. Any answer of its own says that the member is there.
     async fn greet(&self, line: &Line, until: Instant) -> Result<Greeting, EtcdError> {
-        let mut request = Request::new(StatusRequest {});
+        let mut request = Request::new(encoded(&StatusRequest {}));
         let (name, value) = REQUIRE_LEADER;
         request
             .metadata_mut()
             .insert(name, tonic::metadata::MetadataValue::from_static(value));
         let (traced, trace) = line.traced();
-        let asked = unary::<_, StatusResponse>(traced, line.origin(), STATUS, request);
+        let asked = unary(line, traced, STATUS, request);
         match timeout_at(until, asked).await {
             Err(_) => Err(EtcdError::Unavailable("it did not answer in time".into())),
-            Ok(Ok(status)) if status.is_learner => Ok(Greeting::Learner),
-            Ok(Ok(_)) => Ok(Greeting::Leader),
+            Ok(Ok(answer)) => match decoded::<StatusResponse>(answer)?.is_learner {
+                true => Ok(Greeting::Learner),
+                false => Ok(Greeting::Leader),
+            },
             Ok(Err(status)) if trace.said() && status.code() == Code::Unavailable => {
                 Ok(Greeting::NoLeader(quoted(status.message())))
             }

@@ -230,7 +230,7 @@ pub(super) async fn txn(pool: &Pool, txn: &Txn, until: Instant) -> Result<Outcom
         what: txn.describe(),
     };
     txn.check().map_err(|why| ask.failed(why))?;
-    let answer: wire::TxnResponse = call(pool, &ask, txn.request(), until).await?;
+    let answer: wire::TxnResponse = call(pool, &ask, &txn.request(), until).await?;
     txn.outcome(answer).map_err(|why| {
         ask.failed(if txn.writes() {
             unknown(&why)

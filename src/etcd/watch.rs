@@ -6,16 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::bytes::Bytes;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::codegen::tokio_stream::{self, StreamExt};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Streaming};
 
-use super::call::{Failed, jittered, streaming};
+use super::call::{Failed, jittered};
 use super::error::{EtcdError, quoted, words};
 use super::kv::{Revision, Span};
 use super::pool::{Pool, REQUIRE_LEADER, Slot};
+use super::wire::{decoded, encoded, streaming};
 use crate::proto::etcd as wire;
 use crate::proto::etcd::watch_request::RequestUnion;
 
@@ -116,16 +118,19 @@ impl<F: FnMut(Event) + Send> Watch<F> {
     }
 
     /// Tells what comes, until nothing does.
-    async fn follow(&mut self, answers: &mut Streaming<wire::WatchResponse>) -> End {
+    async fn follow(&mut self, answers: &mut Streaming<Bytes>) -> End {
         loop {
             match answers.message().await {
                 Err(status) => return End::Lost(EtcdError::Unavailable(words(&status))),
                 Ok(None) => return End::Lost(EtcdError::Unavailable("it ended the watch".into())),
-                Ok(Some(answer)) => {
-                    if let Some(end) = self.heard(&answer) {
-                        return end;
+                Ok(Some(answer)) => match decoded(answer) {
+                    Err(why) => return End::Lost(why),
+                    Ok(answer) => {
+                        if let Some(end) = self.heard(&answer) {
+                            return end;
+                        }
                     }
-                }
+                },
             }
         }
     }
@@ -184,7 +189,7 @@ async fn start(
     next: Option<i64>,
     pool: &Pool,
     slot: &Slot,
-) -> Result<Streaming<wire::WatchResponse>, EtcdError> {
+) -> Result<Streaming<Bytes>, EtcdError> {
     let until = Instant::now() + START;
     let line = pool.own(slot, until).await?;
     let (key, range_end) = span.bounds();
@@ -201,7 +206,7 @@ async fn start(
         request_union: Some(RequestUnion::CreateRequest(create)),
     };
     // Open until the watch is dropped: the end of the questions is the end of the answers.
-    let mut request = Request::new(tokio_stream::once(create).chain(tokio_stream::pending()));
+    let mut request = Request::new(tokio_stream::once(encoded(&create)).chain(tokio_stream::pending()));
     let (name, value) = REQUIRE_LEADER;
     request
         .metadata_mut()

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
         leases::a_lease_ends_with_its_keys_unless_it_is_kept_alive,
         watches::a_watch_tells_of_each_change_and_of_what_is_compacted,
         limits::what_is_too_large_is_refused_on_either_side,
+        limits::more_operations_and_longer_names_than_there_may_be_are_not_sent,
         members::each_member_says_what_it_is,
         outcome::a_change_whose_answer_is_lost_is_unknown_and_is_sent_once,
         outcome::a_change_that_never_left_is_made_by_another_member,
