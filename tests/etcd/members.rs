@@ -17,11 +17,9 @@ pub fn a_frozen_member_costs_a_share_of_the_time_and_no_call() {
     client.txn(always(put("/x", "1")), LONG).unwrap();
 
     cluster.freeze(follower);
-    // Whether or not it has been greeted a moment ago, a read finds another member.
-    let started = Instant::now();
-    let read = client.range(&Range::of(key("/x")), LONG).unwrap();
+    // It answered a moment ago, so that the read is sent to it; then another member is asked.
+    let read = client.range(&Range::of(key("/x")), 3 * WITHIN).unwrap();
     assert_eq!(read.kvs[0].value, b"1");
-    assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
     // From now on that one is first.
     let started = Instant::now();
     for it in 0..10 {
