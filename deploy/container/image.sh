@@ -5,8 +5,8 @@
 #
 # OUT.tar is what `docker load`, `podman load` and `ctr images import` take, and an OCI image layout too. The digest of
 # the image is printed; the same program and the same tag give the same digest on any machine. Without --binary the
-# program is built first, by `cargo` in the directory above, so that the same sources and the same release of Rust give
-# the same program wherever they lie. --tag is kekring:VERSION where it is not given. Needs bash, GNU tar and coreutils.
+# program is built first, by `cargo` in the directory above, so that the same sources, the same release of Rust and the
+# same C compiler give the same program wherever they lie. --tag is kekring:VERSION where it is not given. Needs bash, GNU tar and coreutils.
 set -euo pipefail
 export LC_ALL=C
 umask 022
