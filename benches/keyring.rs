@@ -55,6 +55,7 @@ fn ring_of(keys: u64) -> Ring {
         proposal: None,
         machine: None,
         development: false,
+        members: Vec::new(),
     }
 }
 

@@ -90,6 +90,17 @@ fn beginnings() -> Vec<Beginning> {
             add("mark", &format!("message {file} {name}"), choice + 2, bytes);
         }
     }
+    for (name, bytes, _) in vectors("acknowledgement.json", "bytes", 500).into_iter().take(5) {
+        add("node", &format!("raw {name}"), 0, bytes.clone());
+        add("node", &format!("message {name}"), 1, bytes);
+    }
+    for (name, bytes, _) in vectors("generation.json", "bytes", 1500) {
+        if name == "nodes, one of them removed" {
+            let message = wire::StoredGeneration::decode(inside(&bytes)).unwrap();
+            let body = plain(&message, &WORLD.ring_key).unwrap();
+            add("generation", &format!("body {name}"), 2, body);
+        }
+    }
     requests(&mut add);
     configurations(&mut add);
     all

@@ -230,6 +230,12 @@ fn refusal_hint(why: &Refusal) -> String {
             "`kekring keys list` shows every key and its state".into()
         }
         Refusal::IsActive(_) => "`kekring rotate` makes another one active".into(),
+        Refusal::SecondInstance(name) => {
+            format!("`kekring node remove {name}` makes room, once the other machine is gone for good")
+        }
+        Refusal::TooManyNodes => "`kekring node remove NAME` removes one that is gone for good".into(),
+        Refusal::IsRegistered(_) | Refusal::UnknownNode(_) => "`kekring node list` shows them".into(),
+        Refusal::BelowMark(_) => "`kekring ring accept` goes on where it is lost for good".into(),
         Refusal::Exhausted | Refusal::Incomplete => "see `kekring status`".into(),
     }
 }

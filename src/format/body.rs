@@ -6,6 +6,7 @@ use zeroize::Zeroize;
 
 use super::{FormatError, exactly};
 use crate::crypto::secret::Key32;
+use crate::keyring::members::{Member, Membership};
 use crate::keyring::ring::{Activate, Key, KeyState, Proposal, Ring, Tombstone, UnixTime};
 use crate::keyring::{KeyId, RingId};
 use crate::proto::ring as wire;
@@ -34,6 +35,7 @@ pub(super) fn to_wire(ring: &Ring) -> wire::Body {
         }),
         machine: ring.machine.map(Vec::from).unwrap_or_default(),
         development: ring.development,
+        members: ring.members.iter().map(member_to_wire).collect(),
     }
 }
 
@@ -57,6 +59,7 @@ pub(super) fn from_wire(id: RingId, generation: u64, body: &wire::Body) -> Resul
             bytes => Some(exactly("machine", bytes)?),
         },
         development: body.development,
+        members: body.members.iter().map(member).collect::<Result<_, _>>()?,
     };
     ring.check()
         .map_err(|rule| FormatError::corrupt(format!("the ring breaks a rule: {rule}")))?;
@@ -139,6 +142,45 @@ fn proposal(proposal: &wire::Proposal) -> Result<Proposal, FormatError> {
             .key_id
             .parse()
             .map_err(|_| FormatError::corrupt("proposal key id is malformed"))?,
+    })
+}
+
+fn member_to_wire(member: &Member) -> wire::Member {
+    wire::Member {
+        name: member.name.as_str().to_owned(),
+        instance: member.instance.to_vec(),
+        since: member.since,
+        membership: match member.membership {
+            Membership::Registered => wire::Membership::Registered,
+            Membership::Removed => wire::Membership::Removed,
+        }
+        .into(),
+    }
+}
+
+fn member(member: &wire::Member) -> Result<Member, FormatError> {
+    if member.since == 0 {
+        return Err(FormatError::corrupt(
+            "a node without the generation of its record",
+        ));
+    }
+    Ok(Member {
+        name: member
+            .name
+            .parse()
+            .map_err(|why| FormatError::corrupt(format!("the name of a node: {why}")))?,
+        instance: exactly("node instance", &member.instance)?,
+        since: member.since,
+        membership: match wire::Membership::try_from(member.membership) {
+            Ok(wire::Membership::Registered) => Membership::Registered,
+            Ok(wire::Membership::Removed) => Membership::Removed,
+            Ok(wire::Membership::Unspecified) | Err(_) => {
+                return Err(FormatError::corrupt(format!(
+                    "node membership {} is unknown",
+                    member.membership
+                )));
+            }
+        },
     })
 }
 

@@ -1,4 +1,5 @@
-//! The stored bytes, normative: a wrapped seed, a generation of the ring, the mark, the record of a backup. Encode, and decode strictly.
+//! The stored bytes, normative: a wrapped seed, a generation of the ring, the mark, the record of a backup, an
+//! acknowledgement. Encode, and decode strictly.
 //!
 //! prost parses; this module then refuses what prost lets pass. Decoding and encoding again must give the same bytes, so
 //! an unknown field, a field given twice, a default written out or a varint spelled long is noticed. An absent field
@@ -11,6 +12,7 @@
 pub mod backup;
 pub mod generation;
 pub mod mark;
+pub mod node;
 pub mod wrapped_seed;
 
 mod body;

@@ -1,6 +1,7 @@
 //! Joining two histories of one ring: a restored backup, a copied directory, a VM rolled back. No key is ever lost.
 
 use super::lifecycle::{self, Refusal};
+use super::members::{self, MAX_RECORDS};
 use super::names::{KeyId, RingId};
 use super::ring::{Key, KeyState, Ring, UnixTime};
 use crate::crypto::RandomnessError;
@@ -21,6 +22,9 @@ pub enum JoinError {
     /// One history is a throw-away ring.
     #[error("one history is a development ring")]
     Development,
+    /// More nodes than a ring holds, and none of them removed.
+    #[error("together the histories have {0} nodes, at most {MAX_RECORDS} are accepted")]
+    TooManyNodes(usize),
     /// No next key could be made.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -33,6 +37,7 @@ pub enum JoinError {
 pub fn covers(newer: &Ring, older: &Ring) -> bool {
     let dead = |id: &KeyId| newer.tombstones.iter().any(|tomb| tomb.id == *id);
     newer.id == older.id
+        && members::cover(&newer.members, &older.members)
         && older.tombstones.iter().all(|tomb| dead(&tomb.id))
         && older.keys.iter().all(|key| {
             dead(&key.id)
@@ -67,25 +72,64 @@ pub fn join(
     fresh: Key32,
     now: UnixTime,
 ) -> Result<Ring, JoinError> {
-    if one.id != other.id {
-        return Err(JoinError::OtherRing(one.id, other.id));
+    join_all(one, &[other], reported, fresh, now)
+}
+
+/// As [`join`], of any number of histories; the order does not matter. It is the generation after the newest of them, and
+/// `fresh` is used once at most.
+pub fn join_all(
+    first: &Ring,
+    others: &[&Ring],
+    reported: &[KeyId],
+    fresh: Key32,
+    now: UnixTime,
+) -> Result<Ring, JoinError> {
+    let mut joined = union(first, others)?;
+    settle(&mut joined, reported, fresh, now)?;
+    Ok(joined)
+}
+
+/// Everything that any of them says. It may have several active and pre-active keys.
+fn union(first: &Ring, others: &[&Ring]) -> Result<Ring, JoinError> {
+    for other in others {
+        if other.id != first.id {
+            return Err(JoinError::OtherRing(first.id, other.id));
+        }
+        if other.development != first.development {
+            return Err(JoinError::Development);
+        }
     }
-    if one.development != other.development {
-        return Err(JoinError::Development);
-    }
-    let newer = if one.generation >= other.generation {
-        one
-    } else {
-        other
-    };
-    let mut joined = lifecycle::successor(newer)?;
-    let proposals = [one, other].into_iter().filter_map(|ring| ring.proposal.as_ref());
+    let all = || others.iter().copied().chain([first]);
+    let newest = all().map(|ring| ring.generation).max().unwrap_or_default();
+    let mut joined = lifecycle::successor(&Ring {
+        generation: newest,
+        ..first.clone()
+    })?;
+    let proposals = all().filter_map(|ring| ring.proposal.as_ref());
     joined.proposal = proposals.max_by_key(|it| (&it.key_id, it.id)).cloned();
-    if one.generation == other.generation {
-        // Neither is newer: the choice must not hang on their order. A ring that was bound stays bound.
-        joined.machine = one.machine.into_iter().chain(other.machine).min();
+    // Of several that are the newest, the choice must not hang on their order. A ring that was bound stays bound.
+    let newest = all().filter(|ring| ring.generation == newest);
+    joined.machine = newest.filter_map(|ring| ring.machine).min();
+    for other in others {
+        add(&mut joined, other)?;
     }
-    joined.tombstones = one.tombstones.clone();
+    let tombstones = &joined.tombstones;
+    joined
+        .keys
+        .retain(|key| !tombstones.iter().any(|tomb| tomb.id == key.id));
+    // Only now: a third history can say again what a second took back.
+    let in_use = |key: &&mut Key| key.state != KeyState::Deactivated;
+    for key in joined.keys.iter_mut().filter(in_use) {
+        key.deactivated = None;
+    }
+    if joined.members.len() > MAX_RECORDS {
+        return Err(JoinError::TooManyNodes(joined.members.len()));
+    }
+    Ok(joined)
+}
+
+/// Adds what `other` says of tombstones, keys and nodes.
+fn add(joined: &mut Ring, other: &Ring) -> Result<(), JoinError> {
     for tomb in &other.tombstones {
         match joined.tombstones.iter_mut().find(|known| known.id == tomb.id) {
             Some(known) => known.destroyed = known.destroyed.min(tomb.destroyed),
@@ -93,28 +137,18 @@ pub fn join(
         }
     }
     joined.tombstones.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    joined.keys = union(one, other)?;
-    let tombstones = &joined.tombstones;
-    joined
-        .keys
-        .retain(|key| !tombstones.iter().any(|tomb| tomb.id == key.id));
-    settle(&mut joined, reported, fresh, now)?;
-    Ok(joined)
-}
-
-fn union(one: &Ring, other: &Ring) -> Result<Vec<Key>, JoinError> {
-    let mut keys = one.keys.clone();
     for theirs in &other.keys {
-        match keys.iter_mut().find(|ours| ours.id == theirs.id) {
-            None => keys.push(theirs.clone()),
+        match joined.keys.iter_mut().find(|ours| ours.id == theirs.id) {
+            None => joined.keys.push(theirs.clone()),
             Some(ours) if !same_bytes(ours, theirs) => {
                 return Err(JoinError::TwoKeysOneName(theirs.id.clone()));
             }
             Some(ours) => merge(ours, theirs),
         }
     }
-    keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    Ok(keys)
+    joined.keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    joined.members = members::merge(&joined.members, &other.members);
+    Ok(())
 }
 
 /// State and suspension are taken apart from each other: an activation in one history never lifts the suspension of
@@ -123,9 +157,8 @@ fn merge(ours: &mut Key, theirs: &Key) {
     (ours.changed, ours.state) = stands(ours).max(stands(theirs));
     (ours.suspension, ours.suspended) = suspension(ours).max(suspension(theirs));
     let earliest = [ours.activated, theirs.activated].into_iter().flatten().min();
-    let latest = ours.deactivated.max(theirs.deactivated);
     ours.activated = earliest;
-    ours.deactivated = latest.filter(|_| ours.state == KeyState::Deactivated);
+    ours.deactivated = ours.deactivated.max(theirs.deactivated);
 }
 
 /// One active key, the highest ever in use; one next key above it, the proposed one first; the rest deactivated.

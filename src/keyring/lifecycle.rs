@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::members::{MAX_REGISTERED, NodeName};
 use super::names::{KeyId, RingId};
 use super::ring::{Activate, Key, KeyState, Proposal, Ring, UnixTime};
 use crate::crypto::secret::Key32;
@@ -34,6 +35,21 @@ pub enum Refusal {
     /// Sequences and generations are 64 bits and never wrap.
     #[error("the ring has used up its sequence numbers")]
     Exhausted,
+    /// Its copy is registered already.
+    #[error("node {0} is registered already")]
+    IsRegistered(NodeName),
+    /// Two machines of one name: each would answer for the other.
+    #[error("node {0} is registered by another instance")]
+    SecondInstance(NodeName),
+    /// A rotation would wait for too many.
+    #[error("{MAX_REGISTERED} nodes are registered, which is the most")]
+    TooManyNodes,
+    /// No registered node of that name.
+    #[error("no node {0} is registered")]
+    UnknownNode(NodeName),
+    /// A key that was reported is in no history that is known: a change would be built on less than was used.
+    #[error("key {0} has been reported, and the ring has an older one active")]
+    BelowMark(KeyId),
     /// The ring breaks its own rules; it was never checked.
     #[error("the ring has no active or no pre-active key")]
     Incomplete,
@@ -52,6 +68,7 @@ pub fn create(id: RingId, first: Key32, next: Key32, now: UnixTime) -> Ring {
         proposal: None,
         machine: None,
         development: false,
+        members: Vec::new(),
     }
 }
 
@@ -76,6 +93,21 @@ pub fn activate(ring: &Ring, next: Key32, now: UnixTime) -> Result<Ring, Refusal
     }
     after.proposal = None;
     prepare(&mut after, next, now)?;
+    Ok(after)
+}
+
+/// Proposes to activate the pre-active key as soon as every node has acknowledged it (`Auto`), or by hand (`Manual`).
+pub fn propose(ring: &Ring, id: [u8; 16], activate: Activate) -> Result<Ring, Refusal> {
+    if let Some(proposal) = &ring.proposal {
+        return Err(Refusal::InFlight(proposal.key_id.clone()));
+    }
+    let waiting = ring.pre_active().ok_or(Refusal::Incomplete)?;
+    if waiting.suspended {
+        return Err(Refusal::NextSuspended(waiting.id.clone()));
+    }
+    let key_id = waiting.id.clone();
+    let mut after = successor(ring)?;
+    after.proposal = Some(Proposal { id, activate, key_id });
     Ok(after)
 }
 

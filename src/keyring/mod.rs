@@ -4,6 +4,7 @@
 pub mod join;
 pub mod lifecycle;
 pub mod live;
+pub mod members;
 mod names;
 pub mod ring;
 pub mod schedule;

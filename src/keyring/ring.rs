@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::members::{MAX_RECORDS, Member, NodeName};
 use super::names::{KeyId, RingId};
 use crate::crypto::secret::Key32;
 
@@ -116,6 +117,8 @@ pub struct Ring {
     pub machine: Option<[u8; 32]>,
     /// A throw-away ring of `serve --dev`.
     pub development: bool,
+    /// The nodes that keep a copy, ascending by name; none in a ring of one machine.
+    pub members: Vec<Member>,
 }
 
 /// A rule that every ring keeps, broken.
@@ -157,6 +160,15 @@ pub enum BrokenRule {
     #[allow(missing_docs)]
     #[error("key {0} is active and has no time of its activation")]
     NoActivation(KeyId),
+    #[allow(missing_docs)]
+    #[error("nodes are not in ascending order, or one stands twice, at {0}")]
+    NodeOrder(NodeName),
+    #[allow(missing_docs)]
+    #[error("node {0} was registered or removed in a generation that does not exist yet")]
+    NodeFuture(NodeName),
+    #[allow(missing_docs)]
+    #[error("{0} records of nodes, at most {MAX_RECORDS} are accepted")]
+    Nodes(usize),
     #[allow(missing_docs)]
     #[error("key {0} is pre-active and has a time of activation or deactivation")]
     Unused(KeyId),
@@ -208,6 +220,7 @@ impl Ring {
                 active: active.id.clone(),
             });
         }
+        self.check_members()?;
         match &self.proposal {
             Some(proposal) if proposal.key_id != next.id => {
                 Err(BrokenRule::ProposalKey(proposal.key_id.clone()))
@@ -243,6 +256,23 @@ impl Ring {
         }
         if self.tombstones.iter().any(|tomb| tomb.id == key.id) {
             return Err(BrokenRule::Undead(id()));
+        }
+        Ok(())
+    }
+
+    fn check_members(&self) -> Result<(), BrokenRule> {
+        if self.members.len() > MAX_RECORDS {
+            return Err(BrokenRule::Nodes(self.members.len()));
+        }
+        let mut last: Option<&NodeName> = None;
+        for member in &self.members {
+            if last.is_some_and(|last| *last >= member.name) {
+                return Err(BrokenRule::NodeOrder(member.name.clone()));
+            }
+            if member.since > self.generation {
+                return Err(BrokenRule::NodeFuture(member.name.clone()));
+            }
+            last = Some(&member.name);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 
 mod histories;
 mod joins;
+mod nodes;
 mod steps;
 mod stored;
 mod transitions;

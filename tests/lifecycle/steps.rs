@@ -141,6 +141,7 @@ pub fn shown(ring: &Ring) -> String {
         &ring.proposal,
         ring.machine,
         ring.development,
+        &ring.members,
     );
     format!("{keys}{rest:?}")
 }

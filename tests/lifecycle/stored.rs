@@ -5,6 +5,7 @@ use kekring::format::generation::{self, Header, Slot};
 use kekring::keyring::ring::{Ring, UnixTime};
 use proptest::prelude::*;
 
+use crate::nodes::{node_changes, with_nodes};
 use crate::steps::{Source, changes, shown};
 
 fn header(ring: &Ring, parents: usize) -> Header {
@@ -31,12 +32,13 @@ proptest! {
     #[test]
     fn a_ring_that_is_written_and_read_is_the_same_ring(
         steps in changes(), joined in any::<bool>(), machine in any::<Option<[u8; 32]>>(), development in any::<bool>(),
+        nodes in node_changes(),
     ) {
         let mut source = Source::new("stored");
         let ring_key = source.key();
         let mut ring = source.ring();
         (ring.machine, ring.development) = (machine, development);
-        let ring = source.take_all(&ring, &steps);
+        let ring = with_nodes(source.take_all(&ring, &steps), &nodes);
         let parents = if ring.generation == 1 { 0 } else { 1 + usize::from(joined) };
         let header = header(&ring, parents);
 

@@ -5,8 +5,10 @@ use kekring::crypto::kdf::sha256;
 use kekring::crypto::secret::{Key32, SecretBytes};
 use kekring::format::FormatError;
 use kekring::format::generation::{self, slot_context};
-use kekring::format::{backup, mark, wrapped_seed};
-use kekring::keyring::KeyId;
+use kekring::format::node::Acknowledgement;
+use kekring::format::{backup, mark, node, wrapped_seed};
+use kekring::keyring::ring::UnixTime;
+use kekring::keyring::{KeyId, RingId};
 use kekring::root::{FileRoot, PassphraseRoot, RecoveryCode, RootKey};
 use proptest::prelude::*;
 
@@ -106,6 +108,21 @@ fn no_changed_bit_of_a_mark_goes_unnoticed() {
 }
 
 #[test]
+fn no_changed_bit_and_no_truncation_of_an_acknowledgement_goes_unnoticed() {
+    let case = case("acknowledgement.json", "in a fork");
+    let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+    assert!(node::decode(&good, &ring_key).is_ok());
+    for (bit, bytes) in flips(&good) {
+        assert!(node::decode(&bytes, &ring_key).is_err(), "bit {bit}");
+    }
+    for length in 0..good.len() {
+        let refused = node::decode(&good[..length], &ring_key);
+        assert!(refused.is_err(), "{length} bytes");
+    }
+}
+
+#[test]
 fn no_changed_bit_of_the_record_of_a_backup_goes_unnoticed() {
     let case = case("backup.json", "a record");
     let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
@@ -147,6 +164,7 @@ impl Decoders {
         let _ = mark::decode(bytes, &self.ring_key);
         let _ = mark::of_another_ring(bytes, ring, &self.ring_key);
         let _ = backup::decode(bytes, &self.ring_key);
+        let _ = node::decode(bytes, &self.ring_key);
         let seed = SecretBytes::new(vec![1; 32]);
         let named = [b"k8s:enc:kms:v2:name:", bytes].concat();
         let unnamed = [b"k8s:enc:kms:v2:", bytes].concat();
@@ -173,6 +191,8 @@ fn good_inputs() -> Vec<Vec<u8>> {
         case("generation.json", "a proposal, automatic").bytes("bytes"),
         case("mark.json", "suspended and destroyed keys").bytes("bytes"),
         case("backup.json", "a record").bytes("bytes"),
+        case("acknowledgement.json", "in a fork").bytes("bytes"),
+        case("generation.json", "nodes, one of them removed").bytes("bytes"),
         case("slot-file.json", "opens").bytes("sealed"),
         case("slot-passphrase.json", "a salt of 31 bytes").bytes("sealed"),
         hex(&json("apiserver-kmsv2-seed.json")["stored_value_hex"]),
@@ -214,7 +234,37 @@ fn a_spoilt_generation_opens_only_as_what_was_sealed() {
     });
 }
 
+prop_compose! {
+    /// Whatever a node can say.
+    fn acknowledgement()(
+        ring in any::<[u8; 16]>(), name in "[a-z0-9]{1,20}(-[a-z0-9]{1,20}){0,2}(\\.[a-z0-9]{1,9}){0,2}",
+        instance in any::<[u8; 16]>(), generation in 1..=u64::MAX, hash in any::<[u8; 32]>(), held in 1..=u64::MAX,
+        reported in prop::option::of(1..=u64::MAX), shown in any::<Option<[u8; 16]>>(), format in 1..=u32::MAX,
+        time in any::<u64>(),
+    ) -> Acknowledgement {
+        let ring_id = RingId(ring);
+        let id = |sequence| KeyId::derive(ring_id, sequence, &Key32::take(&mut [1; 32]));
+        Acknowledgement {
+            ring_id, name: name.parse().unwrap(), instance, generation, hash, held: id(held),
+            reported: reported.map(id), shown, format, time: UnixTime(time),
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn an_acknowledgement_is_read_as_it_was_written_and_under_its_own_key_alone(
+        said in acknowledgement(), key in any::<[u8; 32]>(), other in any::<[u8; 32]>(),
+    ) {
+        let ring_key = Key32::from_slice(&key).unwrap();
+
+        let bytes = said.encode(&ring_key);
+
+        prop_assert_eq!(node::decode(&bytes, &ring_key), Ok(said));
+        let refused = node::decode(&bytes, &Key32::from_slice(&other).unwrap());
+        prop_assert!(key == other || matches!(refused, Err(FormatError::Tampered(_))));
+    }
+
     #[test]
     fn a_key_id_that_parses_is_spelled_one_way(text in "k[0+]{0,2}[0-9]{1,20}-[0-9a-f]{31}[0-9a-fA-F]{1,2}") {
         if let Ok(id) = text.parse::<KeyId>() {

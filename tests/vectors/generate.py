@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).parent
 RING, RING_KEY = rnd("ring", 16), rnd("ring key")
 OTHER_RING, OTHER_KEY = rnd("other ring", 16), rnd("other ring key")
 TIME = 1_790_000_000
+MEMBERSHIPS = {REGISTERED: "registered", REMOVED: "removed"}
 NAMES = {PRE_ACTIVE: "pre-active", ACTIVE: "active", DEACTIVATED: "deactivated"}
 
 
@@ -101,6 +102,10 @@ THIRD = [*SECOND[:2], key(3, DEACTIVATED, 3, deactivated=TIME + 90), key(4, PRE_
 PROPOSAL = dict(id=rnd("proposal", 16), activate=AUTO, key_id=THIRD[3]["id"])
 
 
+def member(name, since, membership=REGISTERED, instance=None):
+    return dict(name=name, instance=instance or rnd(f"instance of {name}", 16), since=since, membership=membership)
+
+
 def header(generation=1, parents=(), slots=(FILE_SLOT,), **other):
     return dict(ring_id=RING, generation=generation, parents=list(parents), writer=rnd("writer", 16),
                 proposal_id=rnd(f"change {generation}", 16), written=TIME, slots=list(slots)) | other
@@ -115,8 +120,8 @@ def generation(head, body, label, version=1, min_reader=1, ring_key=RING_KEY):
 def good_generations():
     cases = []
 
-    def good(name, head, keys, tombstones=(), proposal=None, machine=b"", development=False):
-        body = body_message(keys, tombstones, proposal, machine, development)
+    def good(name, head, keys, tombstones=(), proposal=None, machine=b"", development=False, members=()):
+        body = body_message(keys, tombstones, proposal, machine, development, members)
         data = generation(head, body, name)
         shown = [{"id": it["id"], "material": it["material"], "state": NAMES[it["state"]]}
                  | {field: it[field] for field in ("suspended", "suspension", "changed", "created", "activated", "deactivated")}
@@ -124,6 +129,8 @@ def good_generations():
         expect = {**head, "keys": shown, "tombstones": [{"id": it["id"], "destroyed": it["destroyed"]} for it in tombstones],
                   "proposal": proposal and {**proposal, "activate": {AUTO: "auto", MANUAL: "manual"}[proposal["activate"]]},
                   "machine": machine or None, "development": development, "writable": True}
+        if members:
+            expect["members"] = [{**it, "membership": MEMBERSHIPS[it["membership"]]} for it in members]
         cases.append({"name": name, "ring_key": RING_KEY, "bytes": data, "expect": expect})
         return sha256(data)
 
@@ -147,6 +154,9 @@ def good_generations():
     good("a slot without a name", header(slots=[{**FILE_SLOT, "name": ""}]), FIRST)
     good("bound to a machine", header(), FIRST, machine=rnd("machine"))
     good("a development ring", header(), FIRST, development=True)
+    nodes = [member("cp-1.example.com", 1), member("cp-2", 3, REMOVED), member("n" * 253, 2)]
+    good("nodes, one of them removed", header(3, [second]), SECOND, members=nodes)
+    good("256 nodes", header(), FIRST, members=[member(f"n{n:03}", 1) for n in range(256)])
     return cases
 
 
@@ -246,8 +256,35 @@ def bad_bodies(bad):
         ("a proposal without key id", "proposal key id is malformed", dict(key_id="")),
     ]:
         bad(what, f"corrupt: {error}", generation(header(), body_message(FIRST, proposal=fitting | other), what))
+    bad_members(bad)
     machine = generation(header(), body_message(FIRST, machine=rnd("m", 31)), "machine 31")
     bad("a machine of 31 bytes", "corrupt: machine is 31 bytes instead of 32", machine)
+
+
+def bad_members(bad):
+    def with_members(what, error, *members):
+        bad(what, f"corrupt: {error}", generation(header(), body_message(FIRST, members=members), what))
+
+    order = "the ring breaks a rule: nodes are not in ascending order, or one stands twice, at "
+    with_members("nodes descending", order + "cp-1", member("cp-2", 1), member("cp-1", 1))
+    with_members("a node twice", order + "cp-1", member("cp-1", 1), member("cp-1", 1, REMOVED))
+    with_members("a node of a generation to come", "the ring breaks a rule: node cp-1 was registered or removed in a "
+                 "generation that does not exist yet", member("cp-1", 2))
+    with_members("a node of no generation", "a node without the generation of its record", member("cp-1", 0))
+    with_members("257 nodes", "the ring breaks a rule: 257 records of nodes, at most 256 are accepted",
+                 *[member(f"n{n:03}", 1) for n in range(257)])
+    for membership in 0, 3:
+        with_members(f"node membership {membership}", f"node membership {membership} is unknown",
+                     member("cp-1", 1, membership))
+    for length in 15, 17:
+        with_members(f"a node instance of {length} bytes", f"node instance is {length} bytes instead of 16",
+                     member("cp-1", 1, instance=rnd("i", length)))
+    name = "the name of a node: not a node name: 1 to 253 letters a-z, digits, '-' and '.', and each part begins and ends " \
+           "with a letter or a digit"
+    for what, text in [("no node name", ""), ("a node name in upper case", "CP-1"), ("a node name with a slash", "a/b"),
+                       ("a node name with an empty part", "a..b"), ("a node name that begins with a dash", "-a"),
+                       ("a node name of 254 bytes", "n" * 254)]:
+        with_members(what, name, member(text, 1, instance=rnd("i", 16)))
 
 
 def bad_frames(bad):
@@ -327,6 +364,7 @@ def read_only_generations():
     case("an unknown field in the header", clear=clear + unknown)
     case("an unknown field in the body", body=body + unknown)
     case("an unknown field in a key", body=f(1, [key_message(FIRST[0], unknown), key_message(FIRST[1])]))
+    case("an unknown field in a node", body=body + f(6, [member_message(member("cp-1", 1), unknown)]))
     slot = slot_message(FILE_SLOT)
     case("an unknown field in a slot", clear=header_message(header(slots=[])) + f(7, slot + unknown))
     case("an unknown field outside", outer=lambda *all: outer_message(*all) + unknown)
@@ -416,6 +454,71 @@ def marks():
     other("a ring id of 15 bytes", "corrupt: mark ring id is 15 bytes instead of 16", ring_id=RING[:15])
     other("a hash of 33 bytes", "corrupt: mark hash is 33 bytes instead of 32", hash=rnd("hash", 33))
     write("mark.json", "A mark: opens to `expect`, or is refused with `error`.", cases)
+
+
+# --- an acknowledgement ----------------------------------------------------------------------------------------------
+
+
+def acknowledgements():
+    base = dict(version=1, ring_id=RING, node="cp-1", instance=rnd("instance", 16), generation=5, hash=rnd("hash"),
+                held=FIRST[1]["id"], reported=FIRST[0]["id"], shown=b"", format=1, time=TIME)
+    cases = []
+
+    def good(name, **other):
+        said = base | other
+        shown = {what: value for what, value in said.items() if what != "version"}
+        data = acknowledgement_message(said, RING_KEY)
+        cases.append({"name": name, "ring_key": RING_KEY, "bytes": data, "expect": shown})
+
+    def bad(name, error, data, ring_key=RING_KEY):
+        cases.append({"name": name, "ring_key": ring_key, "bytes": data, "error": error})
+
+    def other(name, error, **other):
+        bad(name, error, acknowledgement_message(base | other, RING_KEY))
+
+    good("an acknowledgement")
+    good("in a fork", shown=rnd("nonce", 16))
+    good("nothing reported yet", reported="")
+    good("the longest name, a later format", node="n" * 253, format=2**32 - 1)
+    data = acknowledgement_message(base, RING_KEY)
+    mac = "tampered: the acknowledgement's MAC does not match"
+    bad("a bit of the MAC flipped", mac, flip(data, -1))
+    bad("no MAC", mac, data[:-34])
+    bad("a MAC of 31 bytes", mac, data[:-34] + f(15, data[-32:-1]))
+    bad("raised", mac, acknowledgement_message(base, RING_KEY, bend=lambda it: it.replace(f(5, 5), f(5, 6))))
+    bad("another node's name", mac, acknowledgement_message(base, RING_KEY, bend=lambda it: it.replace(b"cp-1", b"cp-2")))
+    bad("a fork added", mac, acknowledgement_message(base, RING_KEY, bend=lambda it: it.replace(
+        f(10, 1), f(9, rnd("nonce", 16)) + f(10, 1))))
+    bad("another ring key", mac, data, OTHER_KEY)
+    bad("labelled with another ring", mac,
+        acknowledgement_message(base, RING_KEY, bend=lambda it: it.replace(RING, OTHER_RING)))
+    mark = dict(version=1, ring_id=RING, generation=5, hash=rnd("hash"), sequence=2, key_id=FIRST[1]["id"], suspended=[],
+                destroyed=[], seen=TIME)
+    bad("a mark", "corrupt: acknowledgement: …", mark_message(mark, RING_KEY))
+    canonical = "corrupt: acknowledgement is not canonical"
+    bad("an unknown field", canonical, acknowledgement_message(base, RING_KEY, extra=f(12, 1)))
+    bad("a field twice", canonical, f(5, 4) + data)
+    bad("a long varint", canonical, data.replace(f(5, 5), f(5, 5, padding=1)))
+    bad("a default written out", canonical, acknowledgement_message(base, RING_KEY, extra=f(12, 0, always=True)))
+    bad("empty", "corrupt: the acknowledgement has no version", b"")
+    bad("cut", "corrupt: acknowledgement: …", data[:-1])
+    newer = "newer format: format version 2 needs a reader of version 2 or later"
+    other("version 2", newer, version=2)
+    bad("version 2 with a new field", newer, acknowledgement_message({**base, "version": 2}, RING_KEY, extra=f(12, 1)))
+    other("no version", "corrupt: the acknowledgement has no version", version=0)
+    nothing = "corrupt: the acknowledgement names no generation or no format"
+    other("generation 0", nothing, generation=0)
+    other("no format", nothing, format=0)
+    for what, text in [("no name", ""), ("a name in upper case", "CP-1"), ("a name of 254 bytes", "n" * 254)]:
+        other(what, "corrupt: the acknowledgement's node: …", node=text)
+    other("nothing held", "corrupt: the acknowledgement has a malformed key id", held="")
+    other("a malformed key id held", "corrupt: the acknowledgement has a malformed key id", held="k2")
+    other("a malformed key id reported", "corrupt: the acknowledgement has a malformed key id", reported="k0")
+    other("a ring id of 15 bytes", "corrupt: acknowledgement ring id is 15 bytes instead of 16", ring_id=RING[:15])
+    other("no instance", "corrupt: acknowledgement instance is 0 bytes instead of 16", instance=b"")
+    other("a hash of 33 bytes", "corrupt: acknowledgement hash is 33 bytes instead of 32", hash=rnd("hash", 33))
+    other("a nonce of 15 bytes", "corrupt: acknowledgement nonce is 15 bytes instead of 16", shown=rnd("nonce", 15))
+    write("acknowledgement.json", "An acknowledgement: opens to `expect`, or is refused with `error`.", cases)
 
 
 # --- the record of a backup ------------------------------------------------------------------------------------------
@@ -566,10 +669,11 @@ def passphrase_slots():
 def joins():
     cases, fresh = [], rnd("fresh")
 
-    def ring(generation, keys, tombstones=(), proposal=None, ring_id=RING, development=False, machine=None):
+    def ring(generation, keys, tombstones=(), proposal=None, ring_id=RING, development=False, machine=None, members=None):
         shown = [{**it, "state": NAMES[it["state"]]} for it in keys]
         return dict(id=ring_id, generation=generation, keys=shown, tombstones=list(tombstones), proposal=proposal,
-                    machine=machine, development=development)
+                    machine=machine, development=development) | (
+            {"members": [{**it, "membership": MEMBERSHIPS[it["membership"]]} for it in members]} if members else {})
 
     def case(name, one, other, reported=(), error=None, **expect):
         outcome = {"error": error} if error else {"expect": expect}
@@ -677,6 +781,25 @@ def joins():
              keys=states((was, "deactivated"), (used, "active"), (left, "pre-active")),
              **({"machine": expect} if expect else {}))
 
+    def nodes(name, one_side, other_side, expect):
+        """Of generation 4 and of generation 3."""
+        sides = [ring(number, [was, used, left], members=side) for number, side in ((4, one_side), (3, other_side))]
+        expect = [{**it, "membership": MEMBERSHIPS[it["membership"]]} for it in expect]
+        case(name, *sides, generation=5, active=used["id"], pre_active=left["id"],
+             keys=states((was, "deactivated"), (used, "active"), (left, "pre-active")), members=expect)
+
+    cp_1, cp_2, gone = member("cp-1", 2), member("cp-2", 3), member("cp-1", 3, REMOVED)
+    nodes("nodes of both sides", [cp_1], [cp_2], [cp_1, cp_2])
+    nodes("a node removed later than registered: removed", [cp_1, cp_2], [gone, cp_2], [gone, cp_2])
+    nodes("a node registered again after its removal: registered", [member("cp-1", 4)], [gone], [member("cp-1", 4)])
+    nodes("registered and removed in generations of one number: registered", [gone], [member("cp-1", 3)],
+          [member("cp-1", 3)])
+    first, second = sorted([rnd("one instance", 16), rnd("other instance", 16)])
+    nodes("two instances of one name: the one registered later", [member("cp-1", 2, instance=second)],
+          [member("cp-1", 3, instance=first)], [member("cp-1", 3, instance=first)])
+    nodes("two instances in generations of one number: the higher one", [member("cp-1", 2, instance=first)],
+          [member("cp-1", 2, instance=second)], [member("cp-1", 2, instance=second)])
+
     base = ring(2, [was, used, left])
     case("two rings", base, ring(1, [key(1, ACTIVE, 1, ring=OTHER_RING)], ring_id=OTHER_RING),
          error=f"ring {RING.hex()} and ring {OTHER_RING.hex()} are two rings")
@@ -695,6 +818,7 @@ if __name__ == "__main__":
     wrapped_seeds()
     generations()
     marks()
+    acknowledgements()
     backups()
     slots()
     credential_slots()

@@ -8,6 +8,7 @@ use kekring::keyring::ring::{Activate, Key, KeyState, Ring};
 use serde_json::{Value, json};
 
 use crate::cases::{Case, cases};
+use crate::joins::shown_member;
 
 fn open(bytes: &[u8], ring_key: &Key32) -> Result<(Header, OpenGeneration), FormatError> {
     let stored = generation::parse(bytes)?;
@@ -82,7 +83,7 @@ fn a_generation_over_the_limit_is_corrupt() {
 fn shown(header: &Header, open: &OpenGeneration) -> Value {
     let ring: &Ring = &open.ring;
     assert_eq!((ring.id, ring.generation), (header.ring_id, header.generation));
-    json!({
+    let mut shown = json!({
         "ring_id": hex(&header.ring_id.0),
         "generation": header.generation,
         "parents": header.parents.iter().map(|it| hex(it)).collect::<Vec<_>>(),
@@ -111,7 +112,12 @@ fn shown(header: &Header, open: &OpenGeneration) -> Value {
         "machine": ring.machine.map(|tag| hex(&tag)),
         "development": ring.development,
         "writable": open.writable,
-    })
+    });
+    // Absent in the vectors of rings of one machine, which are from before there were nodes.
+    if !ring.members.is_empty() {
+        shown["members"] = ring.members.iter().map(shown_member).collect();
+    }
+    shown
 }
 
 fn shown_key(key: &Key) -> Value {

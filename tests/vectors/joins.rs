@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kekring::crypto::secret::Key32;
 use kekring::keyring::RingId;
 use kekring::keyring::join::{covers, join};
+use kekring::keyring::members::{Member, Membership};
 use kekring::keyring::ring::{Activate, Key, KeyState, Proposal, Ring, Tombstone, UnixTime};
 use serde_json::{Value, json};
 
@@ -57,10 +58,26 @@ fn shown(ring: &Ring) -> Value {
     if let Some(machine) = ring.machine {
         shown["machine"] = json!(data_encoding::HEXLOWER.encode(&machine));
     }
+    if !ring.members.is_empty() {
+        shown["members"] = ring.members.iter().map(shown_member).collect();
+    }
     if !ring.tombstones.is_empty() {
         shown["tombstones"] = ring.tombstones.iter().map(|tomb| tomb.id.as_str()).collect();
     }
     shown
+}
+
+/// A node in the vectors' words.
+pub fn shown_member(member: &Member) -> Value {
+    json!({
+        "name": member.name.as_str(),
+        "instance": data_encoding::HEXLOWER.encode(&member.instance),
+        "since": member.since,
+        "membership": match member.membership {
+            Membership::Registered => "registered",
+            Membership::Removed => "removed",
+        },
+    })
 }
 
 fn ring(value: &Value) -> Ring {
@@ -77,6 +94,25 @@ fn ring(value: &Value) -> Ring {
         proposal: proposal(&value["proposal"]),
         machine: machine(&value["machine"]),
         development: value["development"].as_bool().unwrap(),
+        members: members(&value["members"]),
+    }
+}
+
+/// Absent in the vectors from before there were nodes.
+fn members(value: &Value) -> Vec<Member> {
+    value.as_array().into_iter().flatten().map(member).collect()
+}
+
+fn member(value: &Value) -> Member {
+    Member {
+        name: value["name"].as_str().unwrap().parse().unwrap(),
+        instance: hex(&value["instance"]).try_into().unwrap(),
+        since: value["since"].as_u64().unwrap(),
+        membership: match value["membership"].as_str().unwrap() {
+            "registered" => Membership::Registered,
+            "removed" => Membership::Removed,
+            other => panic!("{other}"),
+        },
     }
 }
 

@@ -14,6 +14,7 @@ SUITE = bytes([1, 1])
 FILE, PASSPHRASE, CREDENTIAL = 1, 2, 3
 PRE_ACTIVE, ACTIVE, DEACTIVATED = 1, 2, 3
 AUTO, MANUAL = 1, 2
+REGISTERED, REMOVED = 1, 2
 COST = (64 * 1024, 3, 1)
 
 
@@ -131,7 +132,17 @@ def key_message(key, extra=b""):
     )
 
 
-def body_message(keys, tombstones=(), proposal=None, machine=b"", development=False):
+def member_message(member, extra=b""):
+    return (
+        field(1, member["name"])
+        + field(2, member["instance"])
+        + field(3, member["since"])
+        + field(4, member["membership"])
+        + extra
+    )
+
+
+def body_message(keys, tombstones=(), proposal=None, machine=b"", development=False, members=()):
     tombs = [field(1, t["sequence"]) + field(2, t["id"]) + field(3, t["destroyed"]) for t in tombstones]
     if proposal is not None:
         proposal = field(1, proposal["id"]) + field(2, proposal["activate"]) + field(3, proposal["key_id"])
@@ -141,6 +152,7 @@ def body_message(keys, tombstones=(), proposal=None, machine=b"", development=Fa
         + field(3, proposal, always=True)
         + field(4, machine)
         + field(5, development)
+        + field(6, [member_message(member) for member in members])
     )
 
 
@@ -220,6 +232,27 @@ def mark_message(mark, ring_key, extra=b"", bend=None):
         + extra
     )
     mac_key = hkdf(ring_key, mark["ring_id"], context("kekring/v1/mark"), 32)
+    mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
+    return (bend(fields) if bend else fields) + field(15, mac)
+
+
+def acknowledgement_message(said, ring_key, extra=b"", bend=None):
+    """As `mark_message`."""
+    fields = (
+        field(1, said["version"])
+        + field(2, said["ring_id"])
+        + field(3, said["node"])
+        + field(4, said["instance"])
+        + field(5, said["generation"])
+        + field(6, said["hash"])
+        + field(7, said["held"])
+        + field(8, said["reported"])
+        + field(9, said["shown"])
+        + field(10, said["format"])
+        + field(11, said["time"])
+        + extra
+    )
+    mac_key = hkdf(ring_key, said["ring_id"], context("kekring/v1/acknowledgement"), 32)
     mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
     return (bend(fields) if bend else fields) + field(15, mac)
 

@@ -1,6 +1,6 @@
-//! `wrapped-seed.json`, `mark.json` and `backup.json`.
+//! `wrapped-seed.json`, `mark.json`, `acknowledgement.json` and `backup.json`.
 
-use kekring::format::{backup, mark, wrapped_seed};
+use kekring::format::{backup, mark, node, wrapped_seed};
 use kekring::keyring::RingId;
 
 use crate::cases::{cases, hex, key_id, key_ids};
@@ -60,6 +60,31 @@ fn a_mark_of_another_ring_is_told_from_one_of_ours_without_its_key() {
         bytes[4 + bit / 8] ^= 1 << (bit % 8);
         assert_eq!(told(&bytes), None, "bit {bit} of its name");
         assert!(mark::decode(&bytes, &key).is_err());
+    }
+}
+
+#[test]
+fn an_acknowledgement_opens_or_is_refused_as_its_vector_says() {
+    for case in cases("acknowledgement.json") {
+        let (bytes, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+        let outcome = node::decode(&bytes, &ring_key);
+
+        let Some(said) = case.judge(outcome) else { continue };
+        let expect = &case.0["expect"];
+        assert_eq!(said.ring_id.0.as_slice(), hex(&expect["ring_id"]));
+        assert_eq!(said.name.as_str(), expect["node"].as_str().unwrap());
+        assert_eq!(said.instance.as_slice(), hex(&expect["instance"]));
+        assert_eq!(said.generation, expect["generation"].as_u64().unwrap());
+        assert_eq!(said.hash.as_slice(), hex(&expect["hash"]));
+        assert_eq!(said.held, key_id(&expect["held"]));
+        let reported = said.reported.as_ref().map_or("", |it| it.as_str());
+        assert_eq!(reported, expect["reported"].as_str().unwrap());
+        let shown = said.shown.map(Vec::from).unwrap_or_default();
+        assert_eq!(shown, hex(&expect["shown"]));
+        assert_eq!(u64::from(said.format), expect["format"].as_u64().unwrap());
+        assert_eq!(said.time.0, expect["time"].as_u64().unwrap());
+        assert_eq!(said.encode(&ring_key), bytes, "{}", case.name());
     }
 }
 

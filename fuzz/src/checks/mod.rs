@@ -4,6 +4,7 @@
 pub mod configuration;
 pub mod generation;
 pub mod mark;
+pub mod node;
 pub mod request;
 pub mod seed;
 pub mod slot;
@@ -17,11 +18,12 @@ use serde_json::Value;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("seed", seed::check),
     ("generation", generation::check),
     ("slot", slot::check),
     ("mark", mark::check),
+    ("node", node::check),
     ("request", request::check),
     ("configuration", configuration::check),
 ];

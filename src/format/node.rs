@@ -1,0 +1,130 @@
+//! An acknowledgement: what one node says that its durable copy of the ring holds. One for each node, in the store beside
+//! the ring.
+//!
+//! It is written after the copy is durable and its mark too, and carries a MAC under a key derived from the ring key:
+//! nobody who lacks the ring key can acknowledge for a node. An old one that is put back says what was true and stays so.
+
+use prost::Message;
+
+use super::generation::Hash;
+use super::{FormatError, exactly};
+use crate::crypto::kdf::{self, Context};
+use crate::crypto::secret::Key32;
+use crate::keyring::members::{Instance, NodeName};
+use crate::keyring::ring::UnixTime;
+use crate::keyring::{KeyId, RingId};
+use crate::proto::ring as wire;
+
+const LABEL: &str = "kekring/v1/acknowledgement";
+const VERSION: u32 = 1;
+
+/// 16 random bytes that name one fork, and the showing of heads that ends it.
+pub type Nonce = [u8; 16];
+
+/// What a node has acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The ring's name.
+    pub ring_id: RingId,
+    /// Whose copy.
+    pub name: NodeName,
+    /// Which of the copies that a node of this name has had.
+    pub instance: Instance,
+    /// The newest generation in it.
+    pub generation: u64,
+    /// That generation's identity.
+    pub hash: Hash,
+    /// Its next key, which the node can open: the one that may become active.
+    pub held: KeyId,
+    /// The highest key that the node has reported, as its mark says; none before the first.
+    pub reported: Option<KeyId>,
+    /// The fork in which it has shown its head.
+    pub shown: Option<Nonce>,
+    /// The format version that the node reads and writes.
+    pub format: u32,
+    /// The node's wall clock when it wrote this.
+    pub time: UnixTime,
+}
+
+impl Acknowledgement {
+    /// The stored bytes.
+    pub fn encode(&self, ring_key: &Key32) -> Vec<u8> {
+        let reported = self.reported.as_ref();
+        let mut message = wire::Acknowledgement {
+            version: VERSION,
+            ring_id: self.ring_id.0.to_vec(),
+            name: self.name.as_str().to_owned(),
+            instance: self.instance.to_vec(),
+            generation: self.generation,
+            hash: self.hash.to_vec(),
+            held: self.held.as_str().to_owned(),
+            reported: reported.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+            shown: self.shown.map(Vec::from).unwrap_or_default(),
+            format: self.format,
+            time: self.time.0,
+            mac: Vec::new(),
+        };
+        message.mac = kdf::mac(&mac_key(ring_key, self.ring_id), &message.encode_to_vec()).to_vec();
+        message.encode_to_vec()
+    }
+}
+
+/// Checks the fields and the MAC. Whoever reads it from `nodes/<name>` compares that name and the ring's with these.
+pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Acknowledgement, FormatError> {
+    let (mut message, same): (wire::Acknowledgement, bool) = super::decode("acknowledgement", bytes)?;
+    if message.version == 0 {
+        return Err(FormatError::corrupt("the acknowledgement has no version"));
+    }
+    // Before the rest: a newer one may hold what this version cannot reproduce, and so cannot verify.
+    if message.version > VERSION {
+        return Err(FormatError::Newer {
+            version: message.version,
+            min_reader: message.version,
+        });
+    }
+    if !same {
+        return Err(FormatError::corrupt("acknowledgement is not canonical"));
+    }
+    let ring_id = RingId(exactly("acknowledgement ring id", &message.ring_id)?);
+    let mac = std::mem::take(&mut message.mac);
+    if !kdf::verify_mac(&mac_key(ring_key, ring_id), &message.encode_to_vec(), &mac) {
+        return Err(FormatError::Tampered(
+            "the acknowledgement's MAC does not match".into(),
+        ));
+    }
+    if message.generation == 0 || message.format == 0 {
+        return Err(FormatError::corrupt(
+            "the acknowledgement names no generation or no format",
+        ));
+    }
+    Ok(Acknowledgement {
+        ring_id,
+        name: message
+            .name
+            .parse()
+            .map_err(|why| FormatError::corrupt(format!("the acknowledgement's node: {why}")))?,
+        instance: exactly("acknowledgement instance", &message.instance)?,
+        generation: message.generation,
+        hash: exactly("acknowledgement hash", &message.hash)?,
+        held: key_id(&message.held)?,
+        reported: match message.reported.as_str() {
+            "" => None,
+            text => Some(key_id(text)?),
+        },
+        shown: match message.shown.as_slice() {
+            [] => None,
+            bytes => Some(exactly("acknowledgement nonce", bytes)?),
+        },
+        format: message.format,
+        time: UnixTime(message.time),
+    })
+}
+
+fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
+    kdf::derive_key(ring_key, &ring.0, &Context::new(LABEL))
+}
+
+fn key_id(text: &str) -> Result<KeyId, FormatError> {
+    text.parse()
+        .map_err(|_| FormatError::corrupt("the acknowledgement has a malformed key id"))
+}
