@@ -32,6 +32,8 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
         ],
     ),
     ("custody", &["crypto", "format", "keyring", "root", "store"]),
+    // Decides only: it sees neither a store nor a clock, and so a model checker can run it.
+    ("nodes", &["crypto", "format", "keyring"]),
     ("format", &["crypto", "keyring", "proto"]),
     ("reload", &["crypto", "custody", "keyring", "store", "telemetry"]),
     // Roots and stores never meet; only custody knows both.
