@@ -7,7 +7,7 @@ use std::path::Path;
 use kekring::custody::{CommitError, Opened, Reason};
 use kekring::keyring::KeyId;
 use kekring::keyring::lifecycle;
-use kekring::keyring::ring::{KeyState, Ring};
+use kekring::keyring::ring::{KeyState, Ring, Tombstone};
 use kekring::root::RootKey;
 use kekring::store::Backup;
 
@@ -295,4 +295,22 @@ fn a_reported_key_that_only_another_history_outlived_is_for_people_to_decide_on(
 fn write_private(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_reported_key_is_lost_where_no_copy_has_it_and_it_was_not_destroyed() {
+    let mut opened = Bench::new().open();
+    let [reported, other] = [0, 1].map(|at: usize| opened.ring.keys[at].id.clone());
+    let tomb = |id: &KeyId| Tombstone {
+        id: id.clone(),
+        destroyed: NOW,
+    };
+    assert_eq!(opened.lost(), None);
+
+    opened.ring.keys.retain(|key| key.id != reported);
+    assert_eq!(opened.lost(), Some(&reported));
+    opened.ring.tombstones.push(tomb(&other));
+    assert_eq!(opened.lost(), Some(&reported));
+    opened.ring.tombstones.push(tomb(&reported));
+    assert_eq!(opened.lost(), None);
 }
