@@ -193,3 +193,28 @@ fn key_id(text: &str, sequence: u64) -> Result<KeyId, FormatError> {
     }
     Ok(id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wiped_message_holds_no_key_byte() {
+        let key = wire::Key {
+            material: vec![7; 32],
+            ..wire::Key::default()
+        };
+        let mut body = wire::Body {
+            keys: vec![key; 2],
+            ..wire::Body::default()
+        };
+
+        wipe(&mut body);
+
+        assert!(
+            body.keys
+                .iter()
+                .all(|key| key.material.iter().all(|byte| *byte == 0))
+        );
+    }
+}
