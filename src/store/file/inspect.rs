@@ -26,16 +26,16 @@ pub(super) fn parse_name(name: &str) -> Option<(u64, &str)> {
     (plain && number > 0 && number.to_string() == generation).then_some((number, digits))
 }
 
-/// Names in a directory, but for those that are no UTF-8: none of ours. A disk that fails as the directory is closed, after
-/// all was read, is no error, and `fs::read_dir` would panic there.
+/// Names in a directory; of one that is no UTF-8, and so none of ours, as much as can be shown. A disk that fails as the
+/// directory is closed, after all was read, is no error, and `fs::read_dir` would panic there.
 pub(super) fn entries(dir: &Path) -> io::Result<Vec<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut names = Vec::new();
     for entry in Dir::new(open(dir, flags, Mode::empty())?)? {
-        if let Ok(name) = entry?.file_name().to_str()
-            && !matches!(name, "." | "..")
-        {
-            names.push(name.to_owned());
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        if !matches!(name.as_ref(), "." | "..") {
+            names.push(name.into_owned());
         }
     }
     Ok(names)
