@@ -84,7 +84,7 @@ impl Custody {
             prune: base.opened_names.clone(),
         };
         let opened = self.succeed(base, next, now)?;
-        let left = self.up_to(base, &opened.head.name)?;
+        let left = self.left_beside(&opened)?;
         Ok((opened, left))
     }
 
@@ -99,16 +99,17 @@ impl Custody {
             self.next_mark(base.mark.as_ref(), base, now).as_ref(),
             &older,
         )?;
-        self.up_to(base, &base.head.name)
+        self.left_beside(base)
     }
 
-    /// Generations up to that of `base`, except for the one of that name, that are still in the store or its mirror.
-    fn up_to(&self, base: &Opened, newest: &str) -> Result<Vec<String>, CommitError> {
+    /// Generations up to the one that is open, itself apart, that are still in the store or its mirror.
+    fn left_beside(&self, opened: &Opened) -> Result<Vec<String>, CommitError> {
         let copies = self.store.load()?.copies;
-        let older = |name: &str| super::open::generation_of(name) <= base.head.header.generation;
+        let head = &opened.head;
+        let older = |name: &str| super::open::generation_of(name) <= head.header.generation;
         let left = copies
             .into_iter()
-            .filter(|copy| older(&copy.name) && copy.name != newest);
+            .filter(|copy| older(&copy.name) && copy.name != head.name);
         Ok(left.map(|copy| copy.place).collect())
     }
 }

@@ -1,8 +1,6 @@
 //! A frozen ring, and the decision that only an operator takes: what is missing is lost.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use kekring::custody::{CommitError, Opened, Reason};
 use kekring::keyring::KeyId;
@@ -11,7 +9,7 @@ use kekring::keyring::ring::{KeyState, Ring, Tombstone};
 use kekring::root::RootKey;
 use kekring::store::Backup;
 
-use crate::bench::{Bench, NOW, file_root};
+use crate::bench::{Bench, NOW, file_root, put};
 
 fn active(opened: &Opened) -> KeyId {
     opened.ring.active().unwrap().id.clone()
@@ -60,8 +58,7 @@ fn put_back(bench: &Bench, copy: &(std::path::PathBuf, Vec<u8>)) {
     for path in bench.generations() {
         fs::remove_file(path).unwrap();
     }
-    fs::write(&copy.0, &copy.1).unwrap();
-    fs::set_permissions(&copy.0, fs::Permissions::from_mode(0o600)).unwrap();
+    put(&copy.0, &copy.1);
 }
 
 #[test]
@@ -183,7 +180,7 @@ fn what_is_given_up_is_a_number_that_never_comes_back() {
 fn a_number_that_only_a_mark_under_a_later_ring_key_names_never_comes_back() {
     let bench = Bench::new();
     let second = bench.path("second.key");
-    write_private(&second, &[7; 32]);
+    put(&second, &[7; 32]);
     let opened = bench.open();
     let opened = bench
         .custody()
@@ -198,7 +195,7 @@ fn a_number_that_only_a_mark_under_a_later_ring_key_names_never_comes_back() {
         .remove_slots(&bench.open(), &gone, &roots, NOW)
         .unwrap();
     fs::remove_file(bench.newest()).unwrap();
-    write_private(&older.0, &older.1);
+    put(&older.0, &older.1);
 
     let frozen = bench.open();
     let reasons: Vec<_> = frozen.frozen.iter().flat_map(|it| it.reasons()).collect();
@@ -276,7 +273,7 @@ fn a_reported_key_that_only_another_history_outlived_is_for_people_to_decide_on(
     for path in bench.generations() {
         fs::remove_file(path).unwrap();
     }
-    write_private(&aside, &whole);
+    put(&aside, &whole);
     fs::remove_file(bench.path("ring/mark")).unwrap();
     for _ in 0..4 {
         bench.rotate();
@@ -290,11 +287,6 @@ fn a_reported_key_that_only_another_history_outlived_is_for_people_to_decide_on(
     opened.keyring().status().unwrap();
     bench.custody().accept(&opened, NOW).unwrap();
     assert!(bench.open().frozen.is_none());
-}
-
-fn write_private(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A ring of its own for each test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use kekring::crypto::random;
@@ -96,6 +97,12 @@ impl Bench {
     pub fn newest(&self) -> PathBuf {
         self.generations().pop().unwrap()
     }
+}
+
+/// Writes a file as the product would have: for its owner alone.
+pub fn put(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 pub fn key() -> Key32 {

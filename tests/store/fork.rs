@@ -1,9 +1,8 @@
 //! Two histories in one directory: a restored backup, a copied disk, a VM rolled back.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
-use crate::bench::{Bench, NOW};
+use crate::bench::{Bench, NOW, put};
 
 /// A ring whose directory holds two children of generation 1; returns both branches' active keys.
 pub fn forked() -> (Bench, Vec<kekring::keyring::KeyId>) {
@@ -74,8 +73,7 @@ fn a_join_takes_old_generations_out_and_not_the_history_that_it_joined() {
     for _ in 0..5 {
         bench.rotate();
     }
-    fs::write(&place, other).unwrap();
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+    put(&place, &other);
     let before = bench.generations().len();
 
     bench.custody().store_join(bench.open(), NOW).unwrap();

@@ -1,12 +1,11 @@
 //! The mark and the mirror: what a node has said, it never takes back.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use kekring::custody::CommitError;
 use kekring::keyring::lifecycle;
 
-use crate::bench::{Bench, NOW, generations, key};
+use crate::bench::{Bench, NOW, generations, key, put};
 
 #[test]
 fn the_mark_follows_each_change_and_says_what_is_reported() {
@@ -208,8 +207,7 @@ fn what_a_frozen_ring_reports_is_marked_and_is_not_taken_back() {
     for path in bench.generations().iter().skip(2) {
         fs::remove_file(path).unwrap();
     }
-    fs::write(&place, longer).unwrap();
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+    put(&place, &longer);
 
     let opened = bench.open();
     let reported = opened.keyring().status().unwrap().clone();
@@ -242,8 +240,7 @@ fn another_history_of_the_same_age_that_would_report_an_older_key_is_not_changed
     bench.rotate();
     let marked = fs::read(bench.path("ring/mark")).unwrap();
     fs::remove_file(bench.newest()).unwrap();
-    fs::write(&place, other).unwrap();
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+    put(&place, &other);
 
     let opened = bench.open();
     let resumed = lifecycle::suspend(&opened.ring, &first, false).unwrap();

@@ -6,12 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use kekring::keyring::{RingId, lifecycle};
 use kekring::root::{PassphraseRoot, RecoveryCode, RootKey};
 
-use crate::bench::{Bench, NOW, file_root, key, passphrase_root};
+use crate::bench::{Bench, NOW, file_root, key, passphrase_root, put};
 
 fn write_secret(bench: &Bench, name: &str, content: &[u8]) -> std::path::PathBuf {
     let path = bench.path(name);
-    fs::write(&path, content).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    put(&path, content);
     path
 }
 

@@ -1,19 +1,17 @@
 //! Root slots of a stored ring: added, removed for good, and what is left when that was interrupted.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use kekring::custody::{CommitError, Opened};
 use kekring::format::generation::MAX_SLOTS;
 use kekring::root::RootKey;
 
-use crate::bench::{Bench, NOW, file_root, generations};
+use crate::bench::{Bench, NOW, file_root, generations, put};
 
 fn key_file(bench: &Bench, name: &str, byte: u8) -> PathBuf {
     let path = bench.path(name);
-    fs::write(&path, [byte; 32]).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    put(&path, &[byte; 32]);
     path
 }
 
@@ -181,8 +179,7 @@ fn older_generations_that_a_crash_left_behind_are_joined_by_their_own_slots_and_
         .collect();
     remove_first(&bench, &second);
     for (path, bytes) in &kept {
-        fs::write(path, bytes).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        put(path, bytes);
     }
     let custody = || bench.custody_with(vec![file_root(&second)]);
 
@@ -214,8 +211,7 @@ fn a_removal_that_broke_off_is_known_and_finished_in_store_and_mirror() {
         .collect();
     remove_first(&bench, &second);
     for (path, bytes) in &older {
-        fs::write(path, bytes).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        put(path, bytes);
     }
     let custody = bench.custody_with(vec![file_root(&second)]);
 
@@ -238,8 +234,7 @@ fn what_a_finished_removal_cannot_take_out_is_named() {
     let copies: Vec<_> = older.iter().map(|path| fs::read(path).unwrap()).collect();
     remove_first(&bench, &second);
     for (path, bytes) in older.iter().zip(&copies) {
-        fs::write(path, bytes).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        put(path, bytes);
     }
     // Opens with nothing, so that nobody says what it is.
     fs::write(&older[0], b"damaged").unwrap();
@@ -264,8 +259,7 @@ fn a_generation_under_an_earlier_ring_key_alone_reports_no_key_that_may_be_an_ol
     for newer in [bench.generations(), generations(&bench.path("mirror"))].concat() {
         fs::remove_file(newer).unwrap();
     }
-    fs::write(&name, old).unwrap();
-    fs::set_permissions(&name, fs::Permissions::from_mode(0o600)).unwrap();
+    put(&name, &old);
 
     let opened = custody().open(None, NOW).unwrap();
 

@@ -1,20 +1,14 @@
 //! Marks that cannot be verified, and what other generations say beside a mark.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kekring::custody::Reason;
 use kekring::format::mark::Mark;
 use kekring::keyring::lifecycle;
 use kekring::keyring::{KeyId, NotServing};
 
-use crate::bench::{Bench, NOW, key};
-
-fn put(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
+use crate::bench::{Bench, NOW, key, put};
 
 /// Writes the mark anew, under a key that nothing here has, so that it claims and proves nothing.
 fn claim(bench: &Bench, change: impl FnOnce(&mut Mark)) {
