@@ -1,13 +1,16 @@
 //! What lies in the directory and is not what it should be: each its own error, and nothing is changed.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use kekring::store::FileStore;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::bench::Bench;
-use crate::support::Immutable;
+use crate::support::{Immutable, scratch};
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -168,4 +171,15 @@ fn a_full_disk_refuses_the_rotation_and_leaves_the_ring_as_it_was() {
     assert!(refused.contains("cannot change the ring"), "{refused}");
     assert_eq!(bench.generations(), before);
     assert_eq!(bench.rotate().ring.generation, 2, "and the next attempt succeeds");
+}
+
+#[test]
+fn a_generation_whose_name_is_no_utf_8_is_a_trace_of_a_ring_all_the_same() {
+    let dir = scratch();
+    let store = FileStore::new(dir.path().to_owned(), None);
+    assert!(store.traces().unwrap().is_empty());
+
+    fs::write(dir.path().join(OsStr::from_bytes(b"gen-\xff.ring")), "").unwrap();
+
+    assert_eq!(store.traces().unwrap().len(), 1);
 }
