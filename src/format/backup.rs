@@ -4,18 +4,13 @@
 //! MAC is under a key derived from the ring key, so a record from before a root was removed no longer counts: the backup
 //! that it tells of still opens with the removed root.
 
-use prost::Message;
-
+use super::authenticated::{self, Authenticated};
 use super::generation::Hash;
 use super::{FormatError, exactly};
-use crate::crypto::kdf::{self, Context};
 use crate::crypto::secret::Key32;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::{KeyId, RingId};
 use crate::proto::ring as wire;
-
-const LABEL: &str = "kekring/v1/backup";
-const VERSION: u32 = 1;
 
 /// The last backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +49,8 @@ impl BackupRecord {
 
     /// The stored bytes.
     pub fn encode(&self, ring_key: &Key32) -> Vec<u8> {
-        let mut message = wire::BackupRecord {
-            version: VERSION,
+        let message = wire::BackupRecord {
+            version: wire::BackupRecord::VERSION,
             ring_id: self.ring_id.0.to_vec(),
             generation: self.generation,
             hash: self.hash.to_vec(),
@@ -63,30 +58,18 @@ impl BackupRecord {
             written: self.written.0,
             mac: Vec::new(),
         };
-        message.mac = kdf::mac(&mac_key(ring_key, self.ring_id), &message.encode_to_vec()).to_vec();
-        message.encode_to_vec()
+        authenticated::encode(message, ring_key, self.ring_id)
     }
 }
 
 /// Checks the fields and the MAC.
 pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<BackupRecord, FormatError> {
     let (mut message, same): (wire::BackupRecord, bool) = super::decode("backup record", bytes)?;
-    if message.version > VERSION {
-        return Err(FormatError::Newer {
-            version: message.version,
-            min_reader: message.version,
-        });
-    }
+    authenticated::refuse_newer(&message)?;
     if !same || message.version == 0 || message.generation == 0 {
         return Err(FormatError::corrupt("backup record is not canonical"));
     }
-    let ring_id = RingId(exactly("backup record ring id", &message.ring_id)?);
-    let mac = std::mem::take(&mut message.mac);
-    if !kdf::verify_mac(&mac_key(ring_key, ring_id), &message.encode_to_vec(), &mac) {
-        return Err(FormatError::Tampered(
-            "the backup record's MAC does not match".into(),
-        ));
-    }
+    let ring_id = authenticated::verify(&mut message, ring_key)?;
     Ok(BackupRecord {
         ring_id,
         generation: message.generation,
@@ -99,6 +82,20 @@ pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<BackupRecord, FormatErro
     })
 }
 
-fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
-    kdf::derive_key(ring_key, &ring.0, &Context::new(LABEL))
+impl Authenticated for wire::BackupRecord {
+    const NAME: &'static str = "backup record";
+    const LABEL: &'static str = "kekring/v1/backup";
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn ring_id(&self) -> &[u8] {
+        &self.ring_id
+    }
+
+    fn mac(&mut self) -> &mut Vec<u8> {
+        &mut self.mac
+    }
 }

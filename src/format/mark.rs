@@ -3,18 +3,13 @@
 //! It lies beside the ring and in the mirror, is written after its generation is durable and before it is used, and
 //! carries a MAC under a key derived from the ring key: nobody who lacks the ring key can raise or lower it.
 
-use prost::Message;
-
+use super::authenticated::{self, Authenticated};
 use super::generation::Hash;
 use super::{FormatError, exactly};
-use crate::crypto::kdf::{self, Context};
 use crate::crypto::secret::Key32;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::{KeyId, RingId};
 use crate::proto::ring as wire;
-
-const LABEL: &str = "kekring/v1/mark";
-const VERSION: u32 = 1;
 
 /// What a node has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +47,8 @@ impl Mark {
 
     /// The stored bytes.
     pub fn encode(&self, ring_key: &Key32) -> Vec<u8> {
-        let mut message = wire::Mark {
-            version: VERSION,
+        let message = wire::Mark {
+            version: wire::Mark::VERSION,
             ring_id: self.ring_id.0.to_vec(),
             generation: self.generation,
             hash: self.hash.to_vec(),
@@ -64,33 +59,14 @@ impl Mark {
             seen: self.seen.0,
             mac: Vec::new(),
         };
-        message.mac = kdf::mac(&mac_key(ring_key, self.ring_id), &message.encode_to_vec()).to_vec();
-        message.encode_to_vec()
+        authenticated::encode(message, ring_key, self.ring_id)
     }
 }
 
 /// Checks the fields and the MAC. A mark of another ring has another MAC key and so is *tampered* here;
 /// [`of_another_ring`] tells.
 pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
-    let (mut message, same): (wire::Mark, bool) = super::decode("mark", bytes)?;
-    if message.version == 0 {
-        return Err(FormatError::corrupt("the mark has no version"));
-    }
-    // Before the rest: a newer mark may hold what this version cannot reproduce, and so cannot verify.
-    if message.version > VERSION {
-        return Err(FormatError::Newer {
-            version: message.version,
-            min_reader: message.version,
-        });
-    }
-    if !same {
-        return Err(FormatError::corrupt("mark is not canonical"));
-    }
-    let ring_id = RingId(exactly("mark ring id", &message.ring_id)?);
-    let mac = std::mem::take(&mut message.mac);
-    if !kdf::verify_mac(&mac_key(ring_key, ring_id), &message.encode_to_vec(), &mac) {
-        return Err(FormatError::Tampered("the mark's MAC does not match".into()));
-    }
+    let (message, ring_id): (wire::Mark, RingId) = authenticated::open(bytes, ring_key)?;
     let reported: KeyId = name(&message.key_id)?;
     if reported.sequence() != message.sequence || message.generation == 0 {
         return Err(FormatError::corrupt("the mark contradicts itself"));
@@ -112,8 +88,7 @@ pub fn of_another_ring(bytes: &[u8], ours: RingId, ring_key: &Key32) -> Option<R
     let (mut message, _): (wire::Mark, bool) = super::decode("mark", bytes).ok()?;
     let named = RingId(exactly("mark ring id", &message.ring_id).ok()?);
     message.ring_id = ours.0.to_vec();
-    let mac = std::mem::take(&mut message.mac);
-    let genuine = kdf::verify_mac(&mac_key(ring_key, ours), &message.encode_to_vec(), &mac);
+    let genuine = authenticated::is_genuine(&mut message, ring_key, ours);
     (named != ours && !genuine).then_some(named)
 }
 
@@ -125,8 +100,22 @@ pub fn claimed(bytes: &[u8], ours: RingId) -> Option<(u64, Hash)> {
     (named == ours).then_some((message.generation, hash))
 }
 
-fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
-    kdf::derive_key(ring_key, &ring.0, &Context::new(LABEL))
+impl Authenticated for wire::Mark {
+    const NAME: &'static str = "mark";
+    const LABEL: &'static str = "kekring/v1/mark";
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn ring_id(&self) -> &[u8] {
+        &self.ring_id
+    }
+
+    fn mac(&mut self) -> &mut Vec<u8> {
+        &mut self.mac
+    }
 }
 
 fn names(ids: &[KeyId]) -> Vec<String> {

@@ -15,6 +15,7 @@ pub mod mark;
 pub mod node;
 pub mod wrapped_seed;
 
+mod authenticated;
 mod body;
 
 use prost::Message;

@@ -4,19 +4,14 @@
 //! It is written after the copy is durable and its mark too, and carries a MAC under a key derived from the ring key:
 //! nobody who lacks the ring key can acknowledge for a node. An old one that is put back says what was true and stays so.
 
-use prost::Message;
-
+use super::authenticated::{self, Authenticated};
 use super::generation::Hash;
 use super::{FormatError, exactly};
-use crate::crypto::kdf::{self, Context};
 use crate::crypto::secret::Key32;
 use crate::keyring::members::{Instance, NodeName};
 use crate::keyring::ring::UnixTime;
 use crate::keyring::{KeyId, RingId};
 use crate::proto::ring as wire;
-
-const LABEL: &str = "kekring/v1/acknowledgement";
-const VERSION: u32 = 1;
 
 /// 16 random bytes that name one fork, and the showing of heads that ends it.
 pub type Nonce = [u8; 16];
@@ -50,8 +45,8 @@ impl Acknowledgement {
     /// The stored bytes.
     pub fn encode(&self, ring_key: &Key32) -> Vec<u8> {
         let reported = self.reported.as_ref();
-        let mut message = wire::Acknowledgement {
-            version: VERSION,
+        let message = wire::Acknowledgement {
+            version: wire::Acknowledgement::VERSION,
             ring_id: self.ring_id.0.to_vec(),
             name: self.name.as_str().to_owned(),
             instance: self.instance.to_vec(),
@@ -64,34 +59,13 @@ impl Acknowledgement {
             time: self.time.0,
             mac: Vec::new(),
         };
-        message.mac = kdf::mac(&mac_key(ring_key, self.ring_id), &message.encode_to_vec()).to_vec();
-        message.encode_to_vec()
+        authenticated::encode(message, ring_key, self.ring_id)
     }
 }
 
 /// Checks the fields and the MAC. Whoever reads it from `nodes/<name>` compares that name and the ring's with these.
 pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Acknowledgement, FormatError> {
-    let (mut message, same): (wire::Acknowledgement, bool) = super::decode("acknowledgement", bytes)?;
-    if message.version == 0 {
-        return Err(FormatError::corrupt("the acknowledgement has no version"));
-    }
-    // Before the rest: a newer one may hold what this version cannot reproduce, and so cannot verify.
-    if message.version > VERSION {
-        return Err(FormatError::Newer {
-            version: message.version,
-            min_reader: message.version,
-        });
-    }
-    if !same {
-        return Err(FormatError::corrupt("acknowledgement is not canonical"));
-    }
-    let ring_id = RingId(exactly("acknowledgement ring id", &message.ring_id)?);
-    let mac = std::mem::take(&mut message.mac);
-    if !kdf::verify_mac(&mac_key(ring_key, ring_id), &message.encode_to_vec(), &mac) {
-        return Err(FormatError::Tampered(
-            "the acknowledgement's MAC does not match".into(),
-        ));
-    }
+    let (message, ring_id): (wire::Acknowledgement, RingId) = authenticated::open(bytes, ring_key)?;
     if message.generation == 0 || message.format == 0 {
         return Err(FormatError::corrupt(
             "the acknowledgement names no generation or no format",
@@ -120,8 +94,22 @@ pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Acknowledgement, FormatE
     })
 }
 
-fn mac_key(ring_key: &Key32, ring: RingId) -> Key32 {
-    kdf::derive_key(ring_key, &ring.0, &Context::new(LABEL))
+impl Authenticated for wire::Acknowledgement {
+    const NAME: &'static str = "acknowledgement";
+    const LABEL: &'static str = "kekring/v1/acknowledgement";
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn ring_id(&self) -> &[u8] {
+        &self.ring_id
+    }
+
+    fn mac(&mut self) -> &mut Vec<u8> {
+        &mut self.mac
+    }
 }
 
 fn key_id(text: &str) -> Result<KeyId, FormatError> {
