@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::failure::Failure;
-use crate::config::{Config, DEFAULT_PATH, Store};
+use crate::config::{Config, DEFAULT_PATH};
 use crate::crypto::random;
 use crate::custody::Custody;
 use crate::keyring::RingId;
@@ -59,9 +59,9 @@ impl Place {
 
 /// The file store that a configuration names.
 pub(super) fn file_store(config: &Config) -> FileStore {
-    let Store::File { dir } = &config.ring.store;
+    let dir = config.ring.store.local().to_owned();
     let mirror = Some(config.ring.mirror.clone()).filter(|path| !path.as_os_str().is_empty());
-    FileStore::new(dir.clone(), mirror)
+    FileStore::new(dir, mirror)
 }
 
 /// Store and roots of a configuration.

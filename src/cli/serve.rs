@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::init::{create, make_missing_root_files};
 use super::output::line;
 use super::place::{Place, custody};
-use crate::config::{Config, Hardening, Store};
+use crate::config::{Config, Hardening};
 use crate::crypto::guarded;
 use crate::root::RootConfig;
 use crate::server::confine::Confinement;
@@ -84,9 +84,9 @@ fn protected(config: &Config, socket: &SocketSpec, port: Option<u16>) -> Result<
 
 /// What this configuration's server reaches while it runs.
 fn confinement(config: &Config, socket: &Path, port: Option<u16>) -> Confinement {
-    let Store::File { dir } = &config.ring.store;
+    let dir = config.ring.store.local();
     let mut confinement = Confinement {
-        stores: vec![dir.clone()],
+        stores: vec![dir.to_owned()],
         socket: socket.parent().unwrap_or(socket).to_owned(),
         port,
         ..Confinement::default()

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{API_VERSION, Config, KIND, MAX_SOCKET_PATH, Store, Telemetry};
+use super::{API_VERSION, Config, EtcdStore, KIND, MAX_SOCKET_PATH, Store, Telemetry};
 use crate::root::{MAX_ROOTS, RootConfig};
 
 impl Config {
@@ -18,11 +18,14 @@ impl Config {
         if self.kind != KIND {
             return Err(format!("kind is {:?}, expected {KIND:?}", self.kind));
         }
-        let Store::File { dir } = &self.ring.store;
-        absolute("ring.store.file.dir", dir)?;
+        let dir = self.ring.store.local();
+        match &self.ring.store {
+            Store::File { .. } => absolute("ring.store.file.dir", dir)?,
+            Store::Etcd(etcd) => check_etcd(etcd)?,
+        }
         if !self.ring.mirror.as_os_str().is_empty() {
             absolute("ring.mirror", &self.ring.mirror)?;
-            if self.ring.mirror == *dir {
+            if self.ring.mirror == dir {
                 return Err("ring.mirror is the ring's own directory".into());
             }
         }
@@ -101,6 +104,10 @@ impl Telemetry {
             Err(_) => Err(format!("telemetry.listen is {:?}: {expected}", self.listen)),
         }
     }
+}
+
+fn check_etcd(etcd: &EtcdStore) -> Result<(), String> {
+    absolute("ring.store.etcd.localCopy", &etcd.local_copy)
 }
 
 fn check_root(root: &RootConfig) -> Result<(), String> {

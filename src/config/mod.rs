@@ -125,13 +125,75 @@ pub enum Store {
         /// The directory, 0700.
         dir: PathBuf,
     },
+    /// An etcd that several control-plane nodes share, with a copy on each.
+    Etcd(EtcdStore),
+}
+
+/// The ring on etcd.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EtcdStore {
+    /// Its members, tried in this order: `https://HOST:2379`, or `http://` on loopback.
+    pub endpoints: Vec<String>,
+    /// What its keys begin with; the ring's id follows.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// For `https://`.
+    #[serde(default)]
+    pub tls: Option<EtcdTls>,
+    /// Where etcd has users with passwords.
+    #[serde(default)]
+    pub user: Option<EtcdUser>,
+    /// The directory of this node's sealed copy, 0700: what it serves from while etcd is away.
+    #[serde(default = "default_dir")]
+    pub local_copy: PathBuf,
+}
+
+/// Certificates, PEM; the files are read again when they change.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdTls {
+    /// Who signs the members' certificates.
+    pub ca: PathBuf,
+    /// Our certificate, where etcd asks for one.
+    #[serde(default)]
+    pub cert: PathBuf,
+    /// Its private key.
+    #[serde(default)]
+    pub key: PathBuf,
+}
+
+/// A user of etcd.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EtcdUser {
+    /// Its name.
+    pub name: String,
+    /// The file that holds the password.
+    pub password_file: PathBuf,
+}
+
+fn default_dir() -> PathBuf {
+    "/var/lib/kekring".into()
+}
+
+fn default_prefix() -> String {
+    "/kekring".into()
+}
+
+impl Store {
+    /// Where this node's own generations lie: the ring, or its copy.
+    pub fn local(&self) -> &Path {
+        match self {
+            Self::File { dir } => dir,
+            Self::Etcd(etcd) => &etcd.local_copy,
+        }
+    }
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self::File {
-            dir: "/var/lib/kekring".into(),
-        }
+        Self::File { dir: default_dir() }
     }
 }
 

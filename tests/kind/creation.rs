@@ -29,7 +29,10 @@ pub fn static_program() -> Result<PathBuf, String> {
     let name = target.replace('-', "_");
     // As `deploy/container/image.sh` does it: the C and the assembly of ring call no C library.
     run(Command::new(env!("CARGO"))
-        .env(format!("CC_{name}"), std::env::var_os("CC").unwrap_or("cc".into()))
+        .env(
+            format!("CC_{name}"),
+            std::env::var_os("CC").unwrap_or("cc".into()),
+        )
         .env(format!("CFLAGS_{name}"), "-U_FORTIFY_SOURCE")
         .args(["build", "--locked", "--bin", "kekring", "--target", &target])
         .arg("--manifest-path")
