@@ -133,7 +133,7 @@ pub fn step(view: &View<'_>) -> Step {
     }
     let parted = view.fork.is_some() || {
         let both = view.head.zip(view.copy);
-        both.is_some_and(|(head, copy)| !join::covers(head.ring, copy.ring))
+        both.is_some_and(|(head, copy)| went_back(head, copy) || !join::covers(head.ring, copy.ring))
     };
     if let Some(head) = view.head.filter(|_| !parted) {
         let names = going(view, &head.ring.members);
@@ -177,6 +177,12 @@ pub fn acknowledgement(view: &View<'_>, shown: Option<Nonce>) -> Option<Acknowle
         format: view.me.format,
         time: view.now,
     })
+}
+
+/// The head is no later generation than this node's copy, and another one: the store has come back from an earlier time, also
+/// where nothing is lost by that. A copy never goes back, so the two must meet in a later one.
+fn went_back(head: Version<'_>, copy: Version<'_>) -> bool {
+    head.hash != copy.hash && head.ring.generation <= copy.ring.generation
 }
 
 /// One history: up to date, registered, acknowledged, and then a rotation.

@@ -21,6 +21,7 @@ use super::{Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, Stored
 
 const MARK: &str = "mark";
 const BACKUP: &str = "backup";
+const INSTANCE: &str = "instance";
 
 /// A directory of generations, and a second one that mirrors it.
 pub struct FileStore {
@@ -58,6 +59,42 @@ impl FileStore {
         }
         traces.sort_unstable();
         Ok(traces)
+    }
+
+    /// Makes a generation that another store holds this one's too, durable, by the name that it has there. Repeating it
+    /// changes nothing.
+    pub fn copy(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        for dir in self.mirror.iter().chain(std::iter::once(&self.dir)) {
+            check_directory(dir)?;
+            let owner = may_write(dir)?;
+            let _lock = lock(dir, owner)?;
+            if read_file(&dir.join(name)).as_deref() != Ok(bytes) {
+                remove_unfinished(dir);
+                publish(dir, name, bytes, owner, None)?;
+                prune_place(dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// 16 bytes that tell this copy of a ring from every other: `fresh` where there are none yet.
+    pub fn instance(&self, fresh: [u8; 16]) -> Result<[u8; 16], StoreError> {
+        check_directory(&self.dir)?;
+        let path = self.dir.join(INSTANCE);
+        if matches!(path.try_exists(), Ok(false)) {
+            let owner = may_write(&self.dir)?;
+            let _lock = lock(&self.dir, owner)?;
+            if matches!(path.try_exists(), Ok(false)) {
+                replace(&self.dir, &path, &fresh, owner)?;
+            }
+        }
+        let bytes = read_file(&path)?;
+        bytes.try_into().map_err(|_| {
+            StoreError::Corrupt(format!(
+                "{} is not 16 bytes: delete it, and the node is registered anew under another name, or after `kekring node remove`",
+                path.display()
+            ))
+        })
     }
 
     /// User and group of the directory, where it exists: what root writes is theirs.

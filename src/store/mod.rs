@@ -1,9 +1,11 @@
 //! Stores: where generations lie. A store sees opaque bytes, never a key, a root or the network side.
 
 mod backup;
+mod etcd;
 mod file;
 
 pub use backup::{Backup, WithBackup, destination, generation_name};
+pub use etcd::{Change, EtcdStore, Pulse, Said, Snapshot};
 pub use file::FileStore;
 
 /// Where generations and the mark are kept. May block on I/O; never called on the serving thread.

@@ -1,0 +1,179 @@
+//! Reading a ring on etcd: everything at one moment.
+
+use std::time::Duration;
+
+use super::{EtcdStore, bounded};
+use crate::etcd::{EtcdError, KeyValue, Range, Revision, Span};
+use crate::store::{Stamp, StoreError};
+
+/// Stands for the head in a stamp while histories have parted: nothing is saved on it.
+pub(super) const PARTED: &str = "parted";
+
+/// A ring on etcd as it was at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Which ring; none where there is none.
+    pub id: Option<[u8; 16]>,
+    /// The name of its newest generation.
+    pub head: Option<String>,
+    /// Names and bytes of the generations in its history, the head among them.
+    pub generations: Vec<(String, Vec<u8>)>,
+    /// Names and bytes of those that nodes have shown.
+    pub shown: Vec<(String, Vec<u8>)>,
+    /// What nodes have acknowledged.
+    pub acknowledged: Vec<Said>,
+    /// What servers say of themselves, by node.
+    pub live: Vec<(String, Vec<u8>)>,
+    /// The nonce while histories have parted.
+    pub fork: Option<[u8; 16]>,
+    /// The record of the last backup.
+    pub backup: Option<Vec<u8>>,
+}
+
+/// What lies under a node's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The name.
+    pub node: String,
+    /// What is there.
+    pub bytes: Vec<u8>,
+    /// When it was put there.
+    pub at: Revision,
+}
+
+impl Snapshot {
+    /// The bytes of the newest generation.
+    pub fn head_bytes(&self) -> Option<(&str, &[u8])> {
+        let head = self.head.as_deref()?;
+        let found = self.generations.iter().find(|(name, _)| name == head)?;
+        Some((head, &found.1))
+    }
+
+    /// What a change compares: the head, and after it the names of all that is there.
+    pub(super) fn stamp(&self) -> Stamp {
+        let Some(head) = &self.head else {
+            return Stamp::default();
+        };
+        let first = match self.fork {
+            Some(_) => PARTED.to_owned(),
+            None => head.clone(),
+        };
+        let mut names: Vec<String> = self.generations.iter().map(|(name, _)| name.clone()).collect();
+        names.sort_unstable();
+        Stamp(std::iter::once(first).chain(names).collect())
+    }
+
+    fn add(&mut self, name: &str, kv: KeyValue) -> Result<(), StoreError> {
+        let corrupt = |what: &str| StoreError::Corrupt(format!("{}: {what}", kv.key.escape_ascii()));
+        match name.split_once('/') {
+            None if name == "head" => {
+                let head = String::from_utf8(kv.value.clone()).map_err(|_| corrupt("it names no generation"))?;
+                self.head = Some(head);
+            }
+            None if name == "fork" => {
+                let nonce = kv.value.as_slice().try_into();
+                self.fork = Some(nonce.map_err(|_| corrupt("it is not 16 bytes"))?);
+            }
+            None if name == "backup" => self.backup = Some(kv.value),
+            Some(("gen", name)) => self.generations.push((name.to_owned(), kv.value)),
+            Some(("shown", name)) => self.shown.push((name.to_owned(), kv.value)),
+            Some(("live", node)) => self.live.push((node.to_owned(), kv.value)),
+            Some(("nodes", node)) => self.acknowledged.push(Said {
+                node: node.to_owned(),
+                bytes: kv.value,
+                at: kv.mod_revision,
+            }),
+            // Something of a later version, or of nobody.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl EtcdStore {
+    /// Everything there is, by a quorum's word; an empty one where there is no ring.
+    pub fn read(&self, within: Duration) -> Result<Snapshot, StoreError> {
+        let Some(id) = self.find(within)? else {
+            return Ok(Snapshot::default());
+        };
+        let prefix = self.key(&id, "");
+        let found = self
+            .client
+            .range(&Range::of(Span::prefix(prefix.clone())?), bounded(within))?;
+        let mut snapshot = Snapshot::default();
+        for kv in found.kvs {
+            let key = String::from_utf8_lossy(&kv.key).into_owned();
+            if let Some(name) = key.strip_prefix(&prefix) {
+                snapshot.add(name, kv)?;
+            }
+        }
+        if snapshot.head.is_some() && snapshot.head_bytes().is_none() {
+            return Err(StoreError::Corrupt(format!(
+                "{prefix}head names a generation that is not there"
+            )));
+        }
+        snapshot.id = Some(id);
+        Ok(snapshot)
+    }
+
+    /// Whose ring this is: the one that it must be, or else the only one that is there.
+    fn find(&self, within: Duration) -> Result<Option<[u8; 16]>, StoreError> {
+        if let Some(id) = self.id.get() {
+            return Ok(Some(*id));
+        }
+        let rings = self.rings(within)?;
+        match rings.as_slice() {
+            [] => Ok(None),
+            [one] => {
+                let text = one.rsplit('/').next().unwrap_or_default();
+                let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+                let id = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+                    StoreError::Corrupt(format!("{one} in etcd is no ring's: use a prefix of its own"))
+                })?;
+                Ok(Some(*self.id.get_or_init(|| id)))
+            }
+            several => Err(StoreError::Corrupt(format!(
+                "there are several rings: {}; name the one that belongs here in ring.id",
+                several.join(", ")
+            ))),
+        }
+    }
+
+    /// The first two rings under the prefix: two are as many as a hundred.
+    pub(super) fn rings(&self, within: Duration) -> Result<Vec<String>, StoreError> {
+        let prefix = format!("{}/", self.prefix);
+        let all = Span::prefix(prefix.clone())?;
+        let mut rings = Vec::new();
+        let mut rest = all.clone();
+        while rings.len() < 2 {
+            let mut range = Range::of(rest);
+            (range.keys_only, range.limit) = (true, 1);
+            let found = self.client.range(&range, bounded(within))?;
+            let Some(kv) = found.kvs.first() else { break };
+            let key = String::from_utf8_lossy(&kv.key).into_owned();
+            let name = key.strip_prefix(&prefix).unwrap_or_default();
+            let ring = format!("{prefix}{}", name.split('/').next().unwrap_or_default());
+            // No key of ours has such a byte: the next ring comes after it.
+            let mut last = ring.clone().into_bytes();
+            last.extend_from_slice(b"/\xff");
+            rest = all.after(&last);
+            rings.push(ring);
+        }
+        Ok(rings)
+    }
+}
+
+impl From<EtcdError> for StoreError {
+    fn from(why: EtcdError) -> Self {
+        match why {
+            EtcdError::Config(text) | EtcdError::Denied(text) => Self::Denied(text),
+            EtcdError::TooLarge(text) | EtcdError::Malformed(text) => Self::Corrupt(text),
+            EtcdError::Unavailable(text)
+            | EtcdError::NoQuorum(text)
+            | EtcdError::Unknown(text)
+            | EtcdError::Compacted(text)
+            | EtcdError::NoLease(text)
+            | EtcdError::Refused(text) => Self::Unavailable(text),
+        }
+    }
+}
