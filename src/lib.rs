@@ -18,6 +18,7 @@ pub mod service;
 
 pub mod custody;
 pub mod format;
+pub mod member;
 pub mod nodes;
 pub mod reload;
 pub mod root;

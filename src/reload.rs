@@ -4,6 +4,7 @@
 //! serving thread only takes snapshots.
 
 mod health;
+mod several;
 mod steps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +13,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use health::{BackupHealth, Health, RingHealth};
+pub use health::{BackupHealth, Health, RingHealth, SeveralHealth};
+pub use several::Account;
+use several::Several;
 use steps::{Cause, Reloader};
 
 use crate::custody::Custody;
 use crate::keyring::live::Live;
+use crate::member::Member;
 use crate::telemetry::Metrics;
 
 /// How often the store is asked for a cheap stamp, and whether a rotation is due.
@@ -46,6 +50,8 @@ impl Refresh {
 pub enum Wake {
     /// SIGHUP.
     Reload(oneshot::Sender<()>),
+    /// The ring on etcd seems to have changed.
+    Changed,
 }
 
 /// The ends that the rest of the server holds.
@@ -56,19 +62,31 @@ pub struct Handles {
     pub wake: mpsc::Sender<Wake>,
     /// What is known.
     pub health: watch::Receiver<Health>,
+    /// What the server says of itself, for the other nodes.
+    pub account: watch::Sender<Account>,
 }
 
 /// Starts the reloader as a task of the current runtime. It tries to open the ring at once.
-pub fn spawn(custody: Custody, live: Arc<Live>, period: Duration, metrics: Arc<Metrics>) -> Handles {
+/// `member` is this node where several keep the ring; `custody` is then its copy.
+pub fn spawn(
+    custody: Custody,
+    member: Option<Member>,
+    live: Arc<Live>,
+    period: Duration,
+    metrics: Arc<Metrics>,
+) -> Handles {
     let (refresh, joiners) = mpsc::channel(JOINERS);
     let (wake, wakes) = mpsc::channel(16);
     let (health, watching) = watch::channel(Health::default());
-    let reloader = Reloader::new(custody, live, period, health, metrics);
+    let (account, accounts) = watch::channel(Account::default());
+    let several = member.map(|member| Several::new(member, wake.clone(), accounts));
+    let reloader = Reloader::new(custody, several, live, period, health, metrics);
     tokio::spawn(run(reloader, joiners, wakes));
     Handles {
         refresh: Refresh(refresh),
         wake,
         health: watching,
+        account,
     }
 }
 
@@ -88,10 +106,13 @@ async fn run(
         let cause = tokio::select! {
             () = std::future::ready(()), if !begun => Cause::Tick,
             _ = tick.tick() => Cause::Tick,
-            Some(Wake::Reload(done)) = wakes.recv() => {
-                waiting.push(done);
-                Cause::Signal
-            }
+            Some(wake) = wakes.recv() => match wake {
+                Wake::Reload(done) => {
+                    waiting.push(done);
+                    Cause::Signal
+                }
+                Wake::Changed => Cause::Tick,
+            },
             Some(first) = joiners.recv() => {
                 if let Some(last) = last_join {
                     tokio::time::sleep_until(last + JOIN_INTERVAL).await;

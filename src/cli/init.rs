@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::keys::name;
 use super::output::Output;
-use super::place::{Place, custody, file_store};
+use super::place::{Place, custody, etcd_store, file_store};
 use super::recovery::Recovery;
 use crate::config::Config;
 use crate::crypto::random;
@@ -78,11 +78,10 @@ impl Init {
         let code = recovery.and_then(Recovery::file);
         made.extend(code.map(Path::to_owned));
         let opened = create(config, &further, &custody(config)?)?;
-        self.report(config, &opened, code);
-        Ok(())
+        self.report(config, &opened, code)
     }
 
-    fn report(&self, config: &Config, opened: &Opened, code: Option<&Path>) {
+    fn report(&self, config: &Config, opened: &Opened, code: Option<&Path>) -> Result<(), Failure> {
         let slots: Vec<String> = opened
             .head
             .header
@@ -100,7 +99,7 @@ impl Init {
             generation: opened.ring.generation,
             active: name(opened.ring.active()),
             next: name(opened.ring.pre_active()),
-            store: file_store_name(config),
+            store: custody(config)?.store.describe(),
             slots,
             warnings,
         };
@@ -125,12 +124,8 @@ impl Init {
             text += "\nNext: `kekring serve`, then `kekring config encryption` for kube-apiserver.";
             text
         });
+        Ok(())
     }
-}
-
-fn file_store_name(config: &Config) -> String {
-    use crate::store::RingStore;
-    file_store(config).describe()
 }
 
 /// Makes a ring for `config`; also what `serve --dev` does.
@@ -142,7 +137,9 @@ pub(super) fn create(
     file_store(config).create_directories()?;
     let time = now();
     let mut ring = lifecycle::create(RingId(random()?), Key32::generate()?, Key32::generate()?, time);
-    ring.machine = custody.machine_tag(ring.id);
+    if !custody.shared {
+        ring.machine = custody.machine_tag(ring.id);
+    }
     ring.development = config.development;
     Ok(custody.create(ring, further, time)?)
 }
@@ -150,12 +147,21 @@ pub(super) fn create(
 /// True only where it is certain that no generation is left: one may be durable although its mirror or mark failed, and
 /// then its roots are all that opens it.
 fn nothing_was_made(config: &Config) -> bool {
-    file_store(config).traces().is_ok_and(|traces| traces.is_empty())
+    traces(config).is_ok_and(|traces| traces.is_empty())
+}
+
+/// What suggests that a ring exists, here or in etcd.
+fn traces(config: &Config) -> Result<Vec<String>, Failure> {
+    let mut traces = file_store(config).traces()?;
+    if let Some(etcd) = etcd_store(config)? {
+        traces.extend(etcd.traces()?.iter().map(|ring| format!("{ring} in etcd")));
+    }
+    Ok(traces)
 }
 
 /// Never is a ring made where one should exist.
 fn refuse_if_one_exists(config: &Config) -> Result<(), Failure> {
-    let mut traces = file_store(config).traces()?;
+    let mut traces = traces(config)?;
     if let Some(who) = occupant(&config.socket.path) {
         traces.push(format!("{who} at {}", config.socket.path.display()));
     }

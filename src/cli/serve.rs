@@ -10,7 +10,7 @@ use super::encryption::encrypting;
 use super::failure::Failure;
 use super::init::{create, make_missing_root_files};
 use super::output::line;
-use super::place::{Place, custody};
+use super::place::{Place, file_store, member, own_custody};
 use crate::config::{Config, Hardening};
 use crate::crypto::guarded;
 use crate::root::RootConfig;
@@ -36,7 +36,12 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
         Some(dir) => Some(next_steps(dir, &config)?),
         None => None,
     };
-    let custody = custody(&config)?;
+    let custody = own_custody(&config)?;
+    let member = member(&config)?;
+    if member.is_some() {
+        // A rule of the confinement stands on what exists.
+        file_store(&config).create_directories()?;
+    }
     let address = config
         .telemetry
         .address()
@@ -45,6 +50,7 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
     let log = telemetry::start(&config.telemetry.log);
     let server = Server {
         custody,
+        member,
         admission: Admission::new(config.socket.allow_users.as_deref(), &config.socket.allow_groups),
         socket,
         period: config.rotation.period,
@@ -124,7 +130,7 @@ fn make_development_ring(dir: &Path, config: &Config) -> Result<(), Failure> {
     }
     if fs::read_dir(dir).map_err(failed)?.next().is_none() {
         make_missing_root_files(config)?;
-        create(config, &[], &custody(config)?)?;
+        create(config, &[], &own_custody(config)?)?;
         return Ok(());
     }
     if dir.join("ring").is_dir() {

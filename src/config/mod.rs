@@ -372,3 +372,27 @@ impl Config {
         }
     }
 }
+
+impl EtcdStore {
+    /// What the client of etcd needs to know.
+    pub fn client(&self) -> Result<crate::etcd::Config, crate::etcd::EtcdError> {
+        use crate::etcd::{Config, Endpoint, Identity, TlsFiles, User};
+        let endpoints = self.endpoints.iter().map(|it| Endpoint::parse(it));
+        let tls = self.tls.as_ref().map(|tls| TlsFiles {
+            ca: tls.ca.clone(),
+            identity: (!tls.cert.as_os_str().is_empty()).then(|| Identity {
+                cert: tls.cert.clone(),
+                key: tls.key.clone(),
+            }),
+        });
+        let user = self.user.as_ref().map(|user| User {
+            name: user.name.clone(),
+            password_file: user.password_file.clone(),
+        });
+        Ok(Config {
+            endpoints: endpoints.collect::<Result<_, _>>()?,
+            tls,
+            user,
+        })
+    }
+}

@@ -7,13 +7,13 @@ use super::{CommitError, Custody, Head, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
 use crate::format::FormatError;
-use crate::format::generation::{self, Header, MAX_LEN, Slot};
+use crate::format::generation::{self, Hash, Header, MAX_LEN, Slot};
 use crate::format::mark::{self, Mark};
 use crate::format::wrapped_seed;
 use crate::keyring::KeyId;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::root::RootKey;
-use crate::store::{NewGeneration, NewMark, Stamp, StoreError};
+use crate::store::{NewGeneration, NewMark, Stamp, StoreError, generation_name};
 
 /// The generation after one that was opened.
 pub(super) struct Next {
@@ -54,16 +54,8 @@ impl Custody {
 
     /// Writes what comes after `base`, frozen or not: whoever calls this has decided.
     pub(super) fn succeed(&self, base: &Opened, next: Next, now: UnixTime) -> Result<Opened, CommitError> {
-        let header = Header {
-            ring_id: next.ring.id,
-            generation: next.ring.generation,
-            parents: base.parents.clone(),
-            writer: self.writer,
-            proposal_id: random()?,
-            written: now,
-            slots: next.slots,
-        };
-        let written = self.write(header, next.ring, &next.ring_key, &base.stamp, &next.prune)?;
+        let new = self.prepare(next.ring, base.parents.clone(), next.slots, &next.ring_key, now)?;
+        let written = self.write(new, &base.stamp, &next.prune)?;
         let mut opened = Opened {
             mark: self.next_mark(base.mark.as_ref(), &written, now),
             // Under another ring key its record counts no more.
@@ -91,16 +83,8 @@ impl Custody {
         let slots = roots
             .map(|root| new_slot(root.as_ref(), ring.id, &ring_key))
             .collect::<Result<Vec<_>, _>>()?;
-        let header = Header {
-            ring_id: ring.id,
-            generation: ring.generation,
-            parents: Vec::new(),
-            writer: self.writer,
-            proposal_id: random()?,
-            written: now,
-            slots,
-        };
-        let mut opened = self.write(header, ring, &ring_key, &Stamp::default(), &[])?;
+        let new = self.prepare(ring, Vec::new(), slots, &ring_key, now)?;
+        let mut opened = self.write(new, &Stamp::default(), &[])?;
         opened.mark = self.next_mark(None, &opened, now);
         self.settle(&opened, opened.mark.as_ref())?;
         Ok(opened)
@@ -172,20 +156,30 @@ impl Custody {
         })
     }
 
-    fn write(
+    /// The bytes of a generation, checked, before any store has it.
+    pub fn prepare(
         &self,
-        header: Header,
         ring: Ring,
+        parents: Vec<Hash>,
+        slots: Vec<Slot>,
         ring_key: &Arc<Key32>,
-        base: &Stamp,
-        prune: &[String],
-    ) -> Result<Opened, CommitError> {
+        now: UnixTime,
+    ) -> Result<Prepared, CommitError> {
         ring.check().map_err(|rule| {
             CommitError::Store(StoreError::Corrupt(format!(
                 "the next generation breaks a rule: {rule}"
             )))
         })?;
         refuse_repeated(&ring, ring_key)?;
+        let header = Header {
+            ring_id: ring.id,
+            generation: ring.generation,
+            parents,
+            writer: self.writer,
+            proposal_id: random()?,
+            written: now,
+            slots,
+        };
         let bytes = generation::encode(&header, &ring, ring_key)?;
         if bytes.len() > MAX_LEN {
             let (keys, length) = (ring.keys.len(), bytes.len());
@@ -193,25 +187,39 @@ impl Custody {
         }
         let stored = generation::parse(&bytes)
             .map_err(|why| CommitError::Store(StoreError::Corrupt(why.to_string())))?;
-        let verify = |again: &[u8]| verify(again, &ring, ring_key);
-        let new = NewGeneration {
-            generation: header.generation,
+        Ok(Prepared {
+            name: generation_name(header.generation, &stored.hash),
             hash: stored.hash,
-            bytes: &bytes,
-            verify: &verify,
-        };
-        let (name, stamp) = self.store.save(&new, base, prune)?;
+            header,
+            bytes,
+            ring,
+            ring_key: Arc::clone(ring_key),
+        })
+    }
+
+    fn write(&self, new: Prepared, base: &Stamp, prune: &[String]) -> Result<Opened, CommitError> {
+        let verify = |again: &[u8]| new.verify(again);
+        let (name, stamp) = self.store.save(
+            &NewGeneration {
+                generation: new.header.generation,
+                hash: new.hash,
+                bytes: &new.bytes,
+                verify: &verify,
+            },
+            base,
+            prune,
+        )?;
         Ok(Opened {
-            parents: vec![stored.hash],
+            parents: vec![new.hash],
             stamp,
             head: Head {
                 name,
-                hash: stored.hash,
-                header,
-                bytes,
+                hash: new.hash,
+                header: new.header,
+                bytes: new.bytes,
             },
-            ring,
-            ring_key: Arc::clone(ring_key),
+            ring: new.ring,
+            ring_key: new.ring_key,
             mark: None,
             backup: None,
             refusing: None,
@@ -222,6 +230,26 @@ impl Custody {
             opened_names: Vec::new(),
             removed: Vec::new(),
         })
+    }
+}
+
+/// A generation that is checked, and in no store yet.
+pub struct Prepared {
+    /// Its name in every store.
+    pub name: String,
+    /// Its identity.
+    pub hash: Hash,
+    /// Its stored bytes.
+    pub bytes: Vec<u8>,
+    header: Header,
+    ring: Ring,
+    ring_key: Arc<Key32>,
+}
+
+impl Prepared {
+    /// Whether what a store gives back is this: it opens, has every key, and each key seals and opens.
+    pub fn verify(&self, again: &[u8]) -> Result<(), String> {
+        verify(again, &self.ring, &self.ring_key)
     }
 }
 

@@ -13,9 +13,10 @@ mod open;
 mod slots;
 mod unlock;
 
-pub use commit::test_keys;
+pub use commit::{Prepared, test_keys};
 pub use error::{CommitError, OpenError};
 pub use frozen::{Frozen, Reason};
+pub use open::Version;
 pub use slots::opens;
 
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Custody {
     pub roots: Vec<Box<dyn RootKey>>,
     /// The content of the machine id file, where there is one.
     pub machine: Option<String>,
+    /// Whether several nodes keep the ring together, so that it is bound to no machine.
+    pub shared: bool,
     /// Whether a throw-away ring is wanted; the other sort is refused.
     pub development: bool,
     /// The only ring that is accepted; any when absent.

@@ -43,15 +43,19 @@ struct Opening {
 }
 
 /// A copy that opened.
-pub(super) struct Version {
-    pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
-    pub(super) stored: Stored,
-    pub(super) ring: Ring,
+pub struct Version {
+    /// Its name in the store.
+    pub name: String,
+    /// Its stored bytes.
+    pub bytes: Vec<u8>,
+    /// Its clear part.
+    pub stored: Stored,
+    /// Its content.
+    pub ring: Ring,
     /// What its body is sealed under.
-    pub(super) key: Arc<Key32>,
+    pub key: Arc<Key32>,
     /// False where a newer version wrote it.
-    pub(super) writable: bool,
+    pub writable: bool,
 }
 
 impl Custody {
@@ -96,6 +100,42 @@ impl Custody {
             });
         }
         Ok(self.bind_to_machine(self.expect(opened)))
+    }
+
+    /// Opens one generation by itself, wherever it comes from. Its keys have been tried before it counts.
+    pub fn open_one(
+        &self,
+        place: &str,
+        name: &str,
+        bytes: &[u8],
+        held: Option<&Arc<Key32>>,
+    ) -> Result<Version, OpenError> {
+        let stored = generation::parse(bytes).map_err(|why| OpenError::Format {
+            place: place.to_owned(),
+            why,
+        })?;
+        let candidate = Candidate {
+            name: name.to_owned(),
+            place: place.to_owned(),
+            bytes: bytes.to_vec(),
+            stored,
+        };
+        let mut opening = self.open_all(place, vec![candidate], held);
+        let Some(version) = opening.versions.pop() else {
+            return Err(opening.locked.unwrap_or_else(|| opening.damage.swap_remove(0).1));
+        };
+        let one = version.ring.id;
+        if let Some(other) = self.expected.filter(|id| *id != one) {
+            let place = place.to_owned();
+            return Err(OpenError::TwoRings { place, one, other });
+        }
+        if version.ring.development != self.development {
+            return Err(OpenError::Development {
+                place: place.to_owned(),
+                development: version.ring.development,
+            });
+        }
+        Ok(version)
     }
 
     /// The newest generation whose clear part is sound.
@@ -157,6 +197,9 @@ impl Custody {
 
     /// Three file rings on three nodes would be three rings: on another machine a ring serves and is not changed.
     fn bind_to_machine(&self, mut opened: Opened) -> Opened {
+        if self.shared {
+            return opened;
+        }
         let Some(bound) = opened.ring.machine else {
             let reason =
                 "this file ring is bound to no machine: a copy of it elsewhere would rotate on its own";

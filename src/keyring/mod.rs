@@ -12,6 +12,7 @@ pub mod schedule;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use members::NodeName;
 pub use names::{KeyId, MalformedKeyId, RingId};
 use ring::{KeyState, Ring};
 
@@ -62,6 +63,11 @@ pub enum NotServing {
         /// Whose ring was expected.
         expected: RingId,
     },
+    /// Another machine, or an earlier copy, is registered under this node's name: rotations wait for that one.
+    #[error(
+        "another machine, or an earlier copy of this one, is registered as node {0}: `kekring node remove {0}` makes room, once that one is gone for good"
+    )]
+    SecondInstance(NodeName),
 }
 
 /// Why Encrypt fails.
@@ -141,6 +147,24 @@ impl Keyring {
             keyring.active = keyring.tested(active);
         }
         keyring
+    }
+
+    /// With the keys of another generation of this ring that are not in this one, for Decrypt alone.
+    #[must_use]
+    pub fn also(mut self, ring: &Ring) -> Self {
+        for key in ring.keys.iter().filter(|_| ring.id == self.id) {
+            let name = key.id.as_str().to_owned();
+            self.keys.entry(name).or_insert_with(|| {
+                let entry = Entry {
+                    material: Arc::clone(&key.material),
+                    // Nothing is encrypted under it here.
+                    state: KeyState::PreActive,
+                    suspended: key.suspended,
+                };
+                (key.id.clone(), entry)
+            });
+        }
+        self
     }
 
     /// The same keys for Decrypt, and no key to report.

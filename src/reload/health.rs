@@ -14,6 +14,8 @@ pub struct Health {
     pub attempted: bool,
     /// The ring, once it is open.
     pub ring: Option<RingHealth>,
+    /// Where several nodes keep it.
+    pub several: Option<SeveralHealth>,
     /// Why Status is an error, why the newest ring was not taken, why a rotation waits.
     pub problems: Vec<String>,
     /// For people.
@@ -53,6 +55,19 @@ pub struct RingHealth {
     pub waiting: bool,
     /// Why the ring is not changed.
     pub frozen: Option<String>,
+}
+
+/// Several nodes and one ring, as this node last read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeveralHealth {
+    /// When etcd was last read; none since this server started: what is served is *provisional*.
+    pub read: Option<UnixTime>,
+    /// The registered nodes, and the generation that each has acknowledged.
+    pub nodes: Vec<(String, Option<u64>)>,
+    /// For whom a change waits, and why.
+    pub missing: Vec<(String, String)>,
+    /// Whether histories have parted and are not joined yet.
+    pub parted: bool,
 }
 
 /// A backup of the ring.

@@ -1,18 +1,19 @@
 //! The steps of the reloader: each blocks, takes what is there, and leaves a ring that serves.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::health::{Health, RingHealth, Trouble};
+use super::several::Several;
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
-use crate::custody::{CommitError, Custody, Opened};
+use crate::custody::{CommitError, Custody, Opened, Version};
 use crate::keyring::live::Live;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::schedule::{self, Clocks, Due};
-use crate::keyring::{KeyId, Keyring, lifecycle};
+use crate::keyring::{KeyId, Keyring, NotServing, lifecycle};
 use crate::store::Stamp;
 use crate::telemetry::{self, Known, Metrics};
 
@@ -36,29 +37,43 @@ pub(super) enum Cause {
 
 /// Owns the opened ring.
 pub(super) struct Reloader {
-    custody: Custody,
+    pub(super) custody: Custody,
     live: Arc<Live>,
-    period: Duration,
-    opened: Option<Opened>,
+    pub(super) period: Duration,
+    pub(super) opened: Option<Opened>,
+    /// Where several nodes keep the ring: how this one does. Locked by a step of this reloader alone.
+    pub(super) several: Option<Arc<Mutex<Several>>>,
+    /// What the ring on etcd says beyond this node's copy.
+    pub(super) beyond: Beyond,
     stamp: Option<Stamp>,
     health: watch::Sender<Health>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     /// When this process started or the active key changed.
     settled: Instant,
     reread_at: Instant,
     retry: Instant,
     backoff: Duration,
     rotate_after: Instant,
-    load_trouble: Trouble,
-    rotation_trouble: Trouble,
+    pub(super) load_trouble: Trouble,
+    pub(super) rotation_trouble: Trouble,
     /// For the log alone: what is known of the ring says so by itself.
     frozen_trouble: Trouble,
+}
+
+/// What is known of the ring from elsewhere than this node's own generations.
+#[derive(Default)]
+pub(super) struct Beyond {
+    /// Generations whose keys decrypt, although the copy does not have them yet.
+    pub(super) versions: Vec<Arc<Version>>,
+    /// Why no key may be reported.
+    pub(super) refusing: Option<NotServing>,
 }
 
 impl Reloader {
     /// A reloader that has not opened its ring yet.
     pub(super) fn new(
         custody: Custody,
+        several: Option<Several>,
         live: Arc<Live>,
         period: Duration,
         health: watch::Sender<Health>,
@@ -70,6 +85,8 @@ impl Reloader {
             live,
             period,
             opened: None,
+            several: several.map(|it| Arc::new(Mutex::new(it))),
+            beyond: Beyond::default(),
             stamp: None,
             health,
             metrics,
@@ -98,13 +115,18 @@ impl Reloader {
         let now = telemetry::now();
         if self.opened.is_none() {
             // Requests do not hurry a root: deriving a key from a passphrase is dear.
-            if cause == Cause::Signal || Instant::now() >= self.retry {
+            if !self.awaits_copy() && (cause == Cause::Signal || Instant::now() >= self.retry) {
                 self.first_open(now);
             }
         } else if cause != Cause::Tick || self.changed() {
-            self.reread(now);
+            let _ = self.reread(now);
         }
-        self.rotate_if_due(now);
+        if let Some(several) = self.several.clone() {
+            self.store_join(now);
+            self.keep_together(&several, cause, now);
+        } else {
+            self.rotate_if_due(now);
+        }
         self.publish(now);
     }
 
@@ -112,7 +134,8 @@ impl Reloader {
         Instant::now() >= self.reread_at || self.custody.store.stamp().ok() != self.stamp
     }
 
-    fn first_open(&mut self, now: UnixTime) {
+    /// Opens the ring, or the copy of it, for the first time.
+    pub(super) fn first_open(&mut self, now: UnixTime) {
         match self.custody.open(None, now) {
             Ok(mut opened) => {
                 if let Err(why) = self.settle(&mut opened, now) {
@@ -136,10 +159,12 @@ impl Reloader {
     }
 
     /// Reads the store again with the ring key at hand; a root is asked only when that no longer fits.
-    fn reread(&mut self, now: UnixTime) {
+    pub(super) fn reread(&mut self, now: UnixTime) -> Result<(), String> {
         self.reread_at = Instant::now() + REREAD;
         self.stamp = self.custody.store.stamp().ok();
-        let Some(current) = &self.opened else { return };
+        let Some(current) = &self.opened else {
+            return Ok(());
+        };
         let outcome = self
             .custody
             .open(Some(&current.ring_key), now)
@@ -151,11 +176,15 @@ impl Reloader {
             });
         self.metrics.reloaded(outcome.is_ok(), now);
         match outcome {
-            Ok(next) => self.take(next),
+            Ok(next) => {
+                self.take(next);
+                Ok(())
+            }
             Err(why) => {
                 self.reread_at = Instant::now() + RETRY;
                 self.load_trouble
                     .raise(&format!("the ring in memory is kept: {why}"));
+                Err(why)
             }
         }
     }
@@ -178,7 +207,7 @@ impl Reloader {
             let key_id = active.map(|id| id.to_string()).unwrap_or_default();
             tracing::info!(key_id, generation = opened.ring.generation, "ring loaded");
         }
-        let keyring = opened.keyring();
+        let keyring = self.beyond.around(opened.keyring());
         match keyring.status() {
             Ok(_) => self.load_trouble.clear(),
             Err(why) => self.load_trouble.raise(&why.to_string()),
@@ -247,7 +276,27 @@ impl Reloader {
         self.custody.commit(opened, next, now)
     }
 
-    fn clocks(&self, now: UnixTime, opened: &Opened) -> Clocks {
+    /// Two histories in the copy of one node: its own directory holds what an operator has put there.
+    fn store_join(&mut self, now: UnixTime) {
+        if self.opened.as_ref().is_some_and(|it| it.joined) {
+            self.rotate_if_due(now);
+        }
+    }
+
+    /// Serves what is open, with what is known beyond it.
+    pub(super) fn serve_again(&self) {
+        if let Some(opened) = &self.opened {
+            self.live.swap(self.beyond.around(opened.keyring()));
+        }
+    }
+
+    /// Serves nothing, and says why.
+    pub(super) fn serve_nothing(&mut self, why: &str) {
+        self.load_trouble.raise(why);
+        self.live.swap(Keyring::absent(why));
+    }
+
+    pub(super) fn clocks(&self, now: UnixTime, opened: &Opened) -> Clocks {
         Clocks {
             now,
             seen: opened.mark.as_ref().map(|mark| mark.seen),
@@ -265,15 +314,32 @@ impl Reloader {
             .as_ref()
             .map(|it| it.warnings.clone())
             .unwrap_or_default();
+        let (several, trouble) = match &self.several {
+            Some(several) => several.lock().unwrap_or_else(PoisonError::into_inner).health(),
+            None => (None, None),
+        };
+        let own = [&self.load_trouble, &self.rotation_trouble];
+        let own = own.into_iter().filter_map(|it| it.0.clone());
         self.health.send_replace(Health {
             attempted: true,
             ring,
-            problems: [&self.load_trouble, &self.rotation_trouble]
-                .into_iter()
-                .filter_map(|trouble| trouble.0.clone())
-                .collect(),
+            several,
+            problems: own.chain(trouble).collect(),
             warnings,
         });
+    }
+}
+
+impl Beyond {
+    fn around(&self, keyring: Keyring) -> Keyring {
+        let all = self
+            .versions
+            .iter()
+            .fold(keyring, |keyring, it| keyring.also(&it.ring));
+        match &self.refusing {
+            Some(reason) => all.refusing(reason.clone()),
+            None => all,
+        }
     }
 }
 

@@ -44,6 +44,7 @@ use status_file::StatusFile;
 use crate::custody::Custody;
 use crate::keyring::Keyring;
 use crate::keyring::live::Live;
+use crate::member::Member;
 use crate::reload::{self, Handles, Health, Wake};
 use crate::telemetry::Metrics;
 
@@ -58,8 +59,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything a server needs, built by the caller.
 pub struct Server {
-    /// The ring's store and roots.
+    /// The ring's store and roots; where several nodes keep it, those of this node's copy.
     pub custody: Custody,
+    /// This node, where several keep the ring.
+    pub member: Option<Member>,
     /// Where to listen.
     pub socket: SocketSpec,
     /// Who may connect.
@@ -104,6 +107,7 @@ async fn run(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenEr
     let metrics = server.metrics;
     let handles = reload::spawn(
         server.custody,
+        server.member,
         Arc::clone(&live),
         server.period,
         Arc::clone(&metrics),
@@ -123,6 +127,7 @@ async fn run(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenEr
         health: handles.health.clone(),
         shared: shared.clone(),
         telemetry: web::spawn(web::listen(telemetry, server.telemetry), pages),
+        account: handles.account.clone(),
         failing: false,
     };
     let mut running = Running {

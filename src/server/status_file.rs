@@ -14,7 +14,7 @@ use super::peer::Peer;
 use super::protect::Protection;
 use super::web::State;
 use crate::keyring::ring::UnixTime;
-use crate::reload::{Health, RingHealth};
+use crate::reload::{Account, Health, RingHealth};
 use crate::telemetry::{now, shown_time};
 
 /// A server's own account of itself.
@@ -75,6 +75,8 @@ pub struct ConnectionStatus {
 
 /// A server writes every two seconds; one that has not for this long is gone or frozen.
 const FRESH: u64 = 10;
+/// Connections that other nodes are told of; a control plane has a handful.
+const MOST_TOLD: usize = 32;
 
 impl ServerStatus {
     /// Whether the server that wrote this is still there.
@@ -96,13 +98,17 @@ pub(super) struct StatusFile {
     pub(super) health: watch::Receiver<Health>,
     pub(super) shared: Shared,
     pub(super) telemetry: watch::Receiver<State>,
+    /// For the other nodes.
+    pub(super) account: watch::Sender<Account>,
     pub(super) failing: bool,
 }
 
 impl StatusFile {
     /// Says so in the log when that fails, once.
     pub(super) fn write(&mut self) {
-        match write(&self.path, &self.collect()) {
+        let status = self.collect();
+        self.account.send_replace(account(&status));
+        match write(&self.path, &status) {
             Err(why) if !self.failing => {
                 tracing::warn!(%why, path = %self.path.display(), "cannot write the status file");
                 self.failing = true;
@@ -147,6 +153,19 @@ fn connection((peer, reported): (Peer, Option<Reported>)) -> ConnectionStatus {
         key_id: key_id.unwrap_or_default(),
         last_status: reported.map(|it| shown_time(it.time)).unwrap_or_default(),
     }
+}
+
+/// With as many connections as fit a small value.
+fn account(status: &ServerStatus) -> Account {
+    let mut status = status.clone();
+    status.connections.truncate(MOST_TOLD);
+    let whole = serde_json::to_vec(&status).unwrap_or_default();
+    (status.written, status.written_unix) = (String::new(), 0);
+    for connection in &mut status.connections {
+        connection.last_status = String::new();
+    }
+    let essence = serde_json::to_vec(&status).unwrap_or_default();
+    Account { whole, essence }
 }
 
 /// Replaces the file in one step. It need not survive a crash.

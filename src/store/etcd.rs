@@ -177,11 +177,13 @@ impl RingStore for EtcdStore {
 }
 
 /// What goes with a change: what is named, and what is more than are kept with the new one; never the head that it is made for.
-pub(super) fn surplus(names: &[String], head: Option<&str>, prune: &[String]) -> Vec<String> {
+pub fn surplus(names: &[String], head: Option<&str>, prune: &[String]) -> Vec<String> {
     let mut older: Vec<&String> = names.iter().filter(|it| Some(it.as_str()) != head).collect();
     older.sort_unstable_by_key(|name| std::cmp::Reverse(number(name)));
     let more = older.iter().skip(KEPT - 2).map(|it| (*it).clone());
-    let named = prune.iter().filter(|it| names.contains(it) && Some(it.as_str()) != head);
+    let named = prune
+        .iter()
+        .filter(|it| names.contains(it) && Some(it.as_str()) != head);
     let mut all: Vec<String> = more.chain(named.cloned()).collect();
     all.sort_unstable();
     all.dedup();

@@ -73,6 +73,7 @@ impl Place {
             store: Box::new(self.store()),
             roots: self.roots.iter().map(|path| root(path)).collect(),
             machine: None,
+            shared: false,
             development: false,
             expected: None,
             writer: [1; 16],

@@ -85,6 +85,7 @@ fn opened_by(root: &Path, file: &Path) -> Option<Vec<KeyId>> {
         store: Box::new(FileStore::new(PathBuf::from("/nowhere"), None)),
         roots: vec![file_root(root)],
         machine: None,
+        shared: false,
         development: false,
         expected: None,
         writer: [3; 16],

@@ -21,6 +21,7 @@ pub fn custody(plugin: &Plugin) -> Custody {
         store: Box::new(FileStore::new(plugin.dir.join("ring"), None)),
         roots: vec![root.build()],
         machine: fs::read_to_string("/etc/machine-id").ok(),
+        shared: false,
         development: false,
         expected: None,
         writer: [1; 16],

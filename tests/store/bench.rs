@@ -62,6 +62,7 @@ impl Bench {
             store: Box::new(self.store()),
             roots,
             machine: None,
+            shared: false,
             development: false,
             expected: None,
             writer: [3; 16],

@@ -34,6 +34,7 @@ fn opened(config: &Path) -> Opened {
         store: Box::new(FileStore::new(dir, None)),
         roots: config.ring.roots.iter().map(|root| root.build()).collect(),
         machine: fs::read_to_string(config.node.machine_id_file).ok(),
+        shared: false,
         development: false,
         expected: None,
         writer: [0; 16],

@@ -45,6 +45,7 @@ impl Site {
             store: Box::new(FileStore::new(self.ring.clone(), self.mirror.clone())),
             roots: self.roots.iter().map(root).collect(),
             machine: std::fs::read_to_string(&self.machine).ok(),
+            shared: false,
             development: self.development,
             expected: None,
             writer: [7; 16],

@@ -74,6 +74,7 @@ fn nothing() -> Custody {
         store: Box::new(FileStore::new("/nonexistent".into(), None)),
         roots: Vec::new(),
         machine: None,
+        shared: false,
         development: false,
         expected: None,
         writer: [0; 16],

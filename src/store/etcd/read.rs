@@ -67,7 +67,8 @@ impl Snapshot {
         let corrupt = |what: &str| StoreError::Corrupt(format!("{}: {what}", kv.key.escape_ascii()));
         match name.split_once('/') {
             None if name == "head" => {
-                let head = String::from_utf8(kv.value.clone()).map_err(|_| corrupt("it names no generation"))?;
+                let head =
+                    String::from_utf8(kv.value.clone()).map_err(|_| corrupt("it names no generation"))?;
                 self.head = Some(head);
             }
             None if name == "fork" => {

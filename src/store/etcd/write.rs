@@ -172,8 +172,9 @@ impl EtcdStore {
         self.put(compares, key, &nonce, within)
     }
 
-    /// Says what a node's server is doing, for as long as it goes on saying so.
-    pub fn beat(&self, pulse: &mut Pulse, node: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Says what a node's server is doing, for as long as it goes on saying so. It is written where it has `changed`, or is
+    /// there no more.
+    pub fn beat(&self, pulse: &mut Pulse, node: &str, bytes: &[u8], changed: bool) -> Result<(), StoreError> {
         let Some(id) = self.id.get().copied() else {
             return Ok(());
         };
@@ -182,6 +183,7 @@ impl EtcdStore {
             None => None,
         };
         let lease = match kept {
+            Some(_) if !changed => return Ok(()),
             Some(lease) => lease,
             None => self.client.lease_grant(LEASE, WITHIN)?.id,
         };
@@ -205,7 +207,10 @@ impl EtcdStore {
     pub(super) fn put_backup(&self, record: &[u8]) -> Result<(), StoreError> {
         match self.id.get() {
             Some(id) => self.put(Vec::new(), self.span(id, "backup")?, record, WITHIN),
-            None => Err(StoreError::Unavailable(format!("there is no ring in {}", self.shown))),
+            None => Err(StoreError::Unavailable(format!(
+                "there is no ring in {}",
+                self.shown
+            ))),
         }
     }
 

@@ -1,0 +1,133 @@
+//! Doing one step. Whatever becomes of it, the next look tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Look, Member, MemberError};
+use crate::crypto::random;
+use crate::crypto::secret::Key32;
+use crate::custody::{CommitError, Custody, Slot, Version};
+use crate::format::generation::{Hash, MAX_SLOTS};
+use crate::nodes::{self, Commit, Step, View};
+use crate::store::{Change, StoreError};
+
+impl Member {
+    pub(super) fn act(
+        &self,
+        step: &Step,
+        look: &Look,
+        view: &View<'_>,
+        custody: &Custody,
+        within: Duration,
+    ) -> Result<(), MemberError> {
+        let store = &self.store;
+        match step {
+            Step::Copy => {
+                let head = look.head.as_ref().ok_or_else(gone)?;
+                Ok(store.local().copy(&head.name, &head.bytes)?)
+            }
+            // Whoever reads the copy again writes its mark.
+            Step::Mark | Step::Idle | Step::NoRing | Step::Refused(_) | Step::Wait { .. } => Ok(()),
+            Step::Publish => {
+                let copy = self.copy(custody, view)?;
+                Ok(store.show(copy.ring.id.0, &copy.name, &copy.bytes, within)?)
+            }
+            Step::OpenFork { instead_of } => {
+                let id = look.id.or(view.copy.map(|it| it.ring.id.0)).ok_or_else(gone)?;
+                let head = look.head.as_ref().map(|it| it.name.as_str());
+                let nonce = random().map_err(CommitError::from)?;
+                Ok(store.open_fork(id, nonce, head, *instead_of, within)?)
+            }
+            Step::Acknowledge { shown } => {
+                let said = nodes::acknowledgement(view, *shown).ok_or_else(gone)?;
+                let key = self.copy(custody, view)?.key;
+                let bytes = said.encode(&key);
+                let known = look.at.get(said.name.as_str()).copied();
+                Ok(store.acknowledge(said.ring_id.0, said.name.as_str(), &bytes, known, within)?)
+            }
+            Step::Register | Step::Remove { .. } | Step::Join | Step::Propose | Step::Activate => {
+                let fresh = Key32::generate().map_err(CommitError::from)?;
+                let proposal = random().map_err(CommitError::from)?;
+                let commit = nodes::commit(view, step, fresh, proposal, view.now)?;
+                self.commit(commit, look, custody, view, within)
+            }
+        }
+    }
+
+    /// This node's copy as it lies on its disk now, read back and opened: what it acknowledges and shows is that.
+    fn copy(&self, custody: &Custody, view: &View<'_>) -> Result<Version, MemberError> {
+        let hash = view.copy.map(|it| it.hash).ok_or_else(gone)?;
+        let copies = custody.store.load()?.copies;
+        let held = self.versions.get(&hash).map(|it| Arc::clone(&it.key));
+        for copy in copies {
+            let Ok(bytes) = &copy.bytes else { continue };
+            let opened = custody.open_one(&copy.place, &copy.name, bytes, held.as_ref());
+            if let Ok(version) = opened
+                && version.stored.hash == hash
+            {
+                return Ok(version);
+            }
+        }
+        Err(MemberError::Copy(
+            "the generation that is in use does not lie in its directory any more".into(),
+        ))
+    }
+
+    fn commit(
+        &self,
+        commit: Commit,
+        look: &Look,
+        custody: &Custody,
+        view: &View<'_>,
+        within: Duration,
+    ) -> Result<(), MemberError> {
+        let own = self.copy(custody, view)?;
+        let (slots, key) = sealed(&commit, look, &own);
+        let new = custody.prepare(commit.ring, commit.parents, slots, &key, view.now)?;
+        let shown = |hash: &Hash| look.shown.iter().find(|it| it.stored.hash == *hash);
+        let joined: Vec<String> = commit
+            .joined
+            .iter()
+            .filter_map(|hash| Some(shown(hash)?.name.clone()))
+            .collect();
+        let head = look.head.as_ref().map(|it| it.name.as_str());
+        let change = Change {
+            name: &new.name,
+            bytes: &new.bytes,
+            head,
+            fork: commit.fork,
+            joined: &joined,
+            prune: &crate::store::surplus(&look.names, head, &[]),
+        };
+        let verify = |again: &[u8]| new.verify(again);
+        self.store.commit(own.ring.id.0, &change, &verify, within)?;
+        Ok(())
+    }
+}
+
+/// Ring key and slots of the newest of a generation's parents: a ring key that was replaced stays so. Of several under the
+/// same key, the slots of all.
+fn sealed(commit: &Commit, look: &Look, own: &Version) -> (Vec<Slot>, Arc<Key32>) {
+    let versions = look.head.iter().chain(&look.shown).map(Arc::as_ref).chain([own]);
+    let mut parents: Vec<&Version> = versions
+        .filter(|it| commit.parents.contains(&it.stored.hash))
+        .collect();
+    parents.sort_unstable_by_key(|it| std::cmp::Reverse((it.stored.header.generation, it.stored.hash)));
+    let newest = parents.first().copied().unwrap_or(own);
+    let mut slots: Vec<Slot> = Vec::new();
+    let same_key = |it: &&&Version| it.key.expose() == newest.key.expose();
+    for slot in parents
+        .iter()
+        .filter(same_key)
+        .flat_map(|it| &it.stored.header.slots)
+    {
+        if slots.len() < MAX_SLOTS && !slots.iter().any(|known| known.id == slot.id) {
+            slots.push(slot.clone());
+        }
+    }
+    (slots, Arc::clone(&newest.key))
+}
+
+fn gone() -> MemberError {
+    MemberError::Store(StoreError::Corrupt("there is no ring to do this with".into()))
+}

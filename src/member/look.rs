@@ -1,0 +1,171 @@
+//! One look at the ring on etcd: everything of one moment, opened and checked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Holder, Member, MemberError};
+use crate::crypto::secret::Key32;
+use crate::custody::{Custody, Opened, Version};
+use crate::etcd::Revision;
+use crate::format::generation::Hash;
+use crate::format::node::{self, Nonce};
+use crate::keyring::members::{self, NodeName};
+use crate::keyring::ring::UnixTime;
+use crate::nodes::{Record, View};
+use crate::store::{Said, Snapshot};
+
+/// What a look found.
+pub struct Look {
+    /// Which ring.
+    pub id: Option<[u8; 16]>,
+    /// The newest generation.
+    pub head: Option<Arc<Version>>,
+    /// Names of the generations of its history.
+    pub names: Vec<String>,
+    /// What nodes have shown; what does not open here is left out.
+    pub shown: Vec<Arc<Version>>,
+    /// Acknowledgements that verify and lie under the name that they name.
+    pub records: Vec<Record>,
+    /// The nonce while histories have parted.
+    pub fork: Option<Nonce>,
+    /// When each node's acknowledgement was put where it is.
+    pub at: HashMap<String, Revision>,
+}
+
+/// How the ring on etcd stood, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The registered nodes, and the generation that each has acknowledged; none where there is no valid word of it.
+    pub nodes: Vec<(NodeName, Option<u64>)>,
+    /// Whether histories have parted.
+    pub parted: bool,
+    /// Whether a rotation is in flight.
+    pub in_flight: bool,
+    /// The head's generation; 0 without a head.
+    pub generation: u64,
+}
+
+impl Look {
+    pub(super) fn standing(&self, view: &View<'_>) -> Standing {
+        let Some(ring) = view.head.or(view.copy).map(|it| it.ring) else {
+            return Standing::default();
+        };
+        let registered = members::registered(&ring.members);
+        let acknowledged = |member: &members::Member| {
+            let said = self.records.iter().map(|it| &it.said);
+            said.into_iter()
+                .find(|it| it.name == member.name && it.instance == member.instance)
+                .map(|it| it.generation)
+        };
+        Standing {
+            nodes: registered.map(|it| (it.name.clone(), acknowledged(it))).collect(),
+            parted: self.fork.is_some(),
+            in_flight: ring.proposal.is_some(),
+            generation: view.head.map_or(0, |it| it.ring.generation),
+        }
+    }
+}
+
+impl Member {
+    /// Reads everything in one transaction, and opens what was not open yet.
+    pub(super) fn look(
+        &mut self,
+        holder: &dyn Holder,
+        within: Duration,
+        now: UnixTime,
+    ) -> Result<Look, MemberError> {
+        let snapshot = self.store.read(within)?;
+        let opened = holder.opened();
+        let mut versions = HashMap::new();
+        let head = match snapshot.head_bytes() {
+            Some((name, bytes)) => Some(self.open(holder.custody(), opened, name, bytes, &mut versions)?),
+            None => None,
+        };
+        let mut shown = Vec::new();
+        for (name, bytes) in &snapshot.shown {
+            // Anybody who can write to etcd can put something there: only what opens counts.
+            if let Ok(version) = self.open(holder.custody(), opened, name, bytes, &mut versions) {
+                shown.push(version);
+            }
+        }
+        self.versions = versions;
+        let records = self.records(&snapshot, head.as_ref(), &shown, opened, now);
+        self.looked = true;
+        Ok(Look {
+            id: snapshot.id,
+            head,
+            names: snapshot
+                .generations
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
+            shown,
+            records,
+            fork: snapshot.fork,
+            at: snapshot
+                .acknowledged
+                .iter()
+                .map(|it| (it.node.clone(), it.at))
+                .collect(),
+        })
+    }
+
+    /// Opens a generation with the ring key at hand, or else by a root; once.
+    fn open(
+        &self,
+        custody: &Custody,
+        opened: Option<&Opened>,
+        name: &str,
+        bytes: &[u8],
+        versions: &mut HashMap<Hash, Arc<Version>>,
+    ) -> Result<Arc<Version>, MemberError> {
+        let known = self.versions.values().find(|it| it.bytes == bytes);
+        let version = match known {
+            Some(known) => Arc::clone(known),
+            None => {
+                let place = format!("{name} in etcd");
+                let held = opened.map(|it| &it.ring_key);
+                let opened = custody.open_one(&place, name, bytes, held);
+                Arc::new(opened.map_err(MemberError::Open)?)
+            }
+        };
+        versions.insert(version.stored.hash, Arc::clone(&version));
+        Ok(version)
+    }
+
+    /// While there is one history, only the head's ring key vouches: whoever holds an earlier one may have been removed.
+    /// Where histories have parted, each node's own.
+    fn records(
+        &mut self,
+        snapshot: &Snapshot,
+        head: Option<&Arc<Version>>,
+        shown: &[Arc<Version>],
+        opened: Option<&Opened>,
+        now: UnixTime,
+    ) -> Vec<Record> {
+        let mut keys: Vec<Arc<Key32>> = head.map(|it| Arc::clone(&it.key)).into_iter().collect();
+        if snapshot.fork.is_some() || head.is_none() {
+            keys.extend(shown.iter().map(|it| Arc::clone(&it.key)));
+            keys.extend(opened.map(|it| Arc::clone(&it.ring_key)));
+        }
+        let mut seen = HashMap::new();
+        let mut records = Vec::new();
+        for said in &snapshot.acknowledged {
+            // What was there before this node looked for the first time says nothing of clocks.
+            let came = match self.seen.get(&said.node) {
+                Some((bytes, came)) if *bytes == said.bytes => *came,
+                _ => Some(now).filter(|_| self.looked),
+            };
+            seen.insert(said.node.clone(), (said.bytes.clone(), came));
+            records.extend(verified(said, snapshot.id, &keys).map(|said| Record { said, seen: came }));
+        }
+        self.seen = seen;
+        records
+    }
+}
+
+fn verified(said: &Said, id: Option<[u8; 16]>, keys: &[Arc<Key32>]) -> Option<node::Acknowledgement> {
+    let decoded = keys.iter().find_map(|key| node::decode(&said.bytes, key).ok());
+    decoded.filter(|it| it.name.as_str() == said.node && Some(it.ring_id.0) == id)
+}

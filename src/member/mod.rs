@@ -1,0 +1,272 @@
+//! This node as one of several: it reads the ring on etcd, asks `nodes` what comes next, does it, and reads again.
+//!
+//! ```text
+//! look   etcd ─▶ open the head and what is shown ─▶ check the acknowledgements ─▶ a view
+//! step   nodes::step (pure)
+//! act    copy ─▶ this node's directory, read back and opened     acknowledge, publish, commit ─▶ etcd, under its conditions
+//! ```
+//!
+//! `serve` and the verbs run the same steps: each is right whoever else takes it too. Nothing is remembered between two
+//! passes but what saves work, so a crash anywhere leaves a node that reads and goes on.
+
+mod act;
+mod error;
+mod look;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use error::MemberError;
+pub use look::{Look, Standing};
+
+use crate::crypto::kdf::{self, Context};
+use crate::crypto::random;
+use crate::custody::{Custody, Opened, Version};
+use crate::format::generation::{self, Hash};
+use crate::keyring::KeyId;
+use crate::keyring::lifecycle::Refusal;
+use crate::keyring::members::{self, NodeName};
+use crate::keyring::ring::UnixTime;
+use crate::nodes::{self, Me, Missing, Rotation, Step, View};
+use crate::store::EtcdStore;
+
+/// Longest time that a pass waits for one answer of etcd.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Most steps of one pass. A node that was away takes about ten; more than that and something goes round in circles.
+const MOST_STEPS: usize = 32;
+const INSTANCE_LABEL: &str = "kekring/v1/instance";
+
+/// Who holds this node's copy: a server with its ring in memory, or a verb.
+pub trait Holder {
+    /// The copy's store, and the roots.
+    fn custody(&self) -> &Custody;
+
+    /// The copy, where it is open.
+    fn opened(&self) -> Option<&Opened>;
+
+    /// Reads the copy again, proves it, writes its mark, and then uses it.
+    fn reread(&mut self, now: UnixTime) -> Result<(), String>;
+}
+
+/// What is wanted of a pass beyond being up to date.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Whether a rotation is.
+    pub rotation: Rotation,
+    /// Nodes that it does not wait for.
+    pub without: Vec<NodeName>,
+    /// Nodes to be removed.
+    pub gone: Vec<NodeName>,
+}
+
+impl Want {
+    /// Only to be up to date.
+    pub fn nothing() -> Self {
+        Self {
+            rotation: Rotation::NotDue,
+            without: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+}
+
+/// How a pass ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All is as it should be.
+    Rest,
+    /// For these nodes.
+    Waiting(Vec<Missing>),
+    /// Until an operator decides.
+    Refused(Refusal),
+    /// etcd holds no ring.
+    NoRing,
+    /// A change of the ring is due, and the copy is frozen.
+    Frozen,
+}
+
+/// What a pass did and found.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// How it ended.
+    pub end: End,
+    /// How the ring on etcd stood at the last look.
+    pub standing: Standing,
+    /// Whether this node made a key active.
+    pub activated: bool,
+}
+
+/// This node.
+pub struct Member {
+    store: Arc<EtcdStore>,
+    name: NodeName,
+    me: Option<Me>,
+    /// What has been opened before, by its identity: a generation never changes.
+    versions: HashMap<Hash, Arc<Version>>,
+    /// The bytes under each node's name, and when they came.
+    seen: HashMap<String, (Vec<u8>, Option<UnixTime>)>,
+    looked: bool,
+}
+
+impl Member {
+    /// A node of that name, with its copy in `store`.
+    pub fn new(store: Arc<EtcdStore>, name: NodeName) -> Self {
+        Self {
+            store,
+            name,
+            me: None,
+            versions: HashMap::new(),
+            seen: HashMap::new(),
+            looked: false,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// The ring on etcd.
+    pub fn store(&self) -> &Arc<EtcdStore> {
+        &self.store
+    }
+
+    /// Rings that hold keys which the copy may lack: the head and what is shown, as they were at the last look.
+    pub fn known(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.versions.values()
+    }
+
+    /// Takes every step that there is to take. Ends by `until`, give or take the call that is under way.
+    pub fn pass(
+        &mut self,
+        holder: &mut dyn Holder,
+        want: &Want,
+        until: Instant,
+        now: UnixTime,
+    ) -> Result<Pass, MemberError> {
+        let me = self.me(holder.custody())?;
+        let mut activated = false;
+        for _ in 0..MOST_STEPS {
+            if let Some(opened) = holder.opened() {
+                self.store.is_ring(opened.ring.id.0);
+            }
+            let look = self.look(holder, left(until), now)?;
+            let shown: Vec<nodes::Version<'_>> = look.shown.iter().map(|it| version(it)).collect();
+            let opened = holder.opened();
+            let view = View {
+                me: &me,
+                copy: opened.map(|it| nodes::Version {
+                    ring: &it.ring,
+                    hash: it.head.hash,
+                }),
+                mark: opened.and_then(|it| it.mark.as_ref()).map(|mark| &mark.reported),
+                head: look.head.as_ref().map(|it| version(it)),
+                records: &look.records,
+                shown: &shown,
+                fork: look.fork,
+                rotation: want.rotation.clone(),
+                without: &want.without,
+                gone: &want.gone,
+                now,
+            };
+            let step = nodes::step(&view);
+            let end = match &step {
+                Step::Idle => Some(End::Rest),
+                Step::NoRing => Some(End::NoRing),
+                Step::Refused(refusal) => Some(End::Refused(refusal.clone())),
+                Step::Wait { missing } => Some(End::Waiting(missing.clone())),
+                step if changes_the_ring(step) && !may_change(&look, opened) => Some(End::Frozen),
+                _ => None,
+            };
+            if let Some(end) = end {
+                let standing = look.standing(&view);
+                return Ok(Pass {
+                    end,
+                    standing,
+                    activated,
+                });
+            }
+            match self.act(&step, &look, &view, holder.custody(), left(until)) {
+                Ok(()) => activated |= step == Step::Activate,
+                // Somebody else was faster: what there is to do now is another thing.
+                Err(why) if why.is_conflict() => continue,
+                Err(why) => return Err(why),
+            }
+            if matches!(step, Step::Copy | Step::Mark) {
+                let before = holder.opened().map(|it| (it.head.hash, reported(it)));
+                holder.reread(now).map_err(MemberError::Copy)?;
+                let after = holder.opened().map(|it| (it.head.hash, reported(it)));
+                if before == after {
+                    return Err(MemberError::Copy(
+                        "it is the same as before, although it was written".into(),
+                    ));
+                }
+            }
+            if Instant::now() >= until {
+                return Err(MemberError::Late);
+            }
+        }
+        Err(MemberError::Late)
+    }
+
+    /// Who this node is: 16 bytes that were made with its copy, and the machine that it is on. A copy that was taken to
+    /// another machine is another instance.
+    fn me(&mut self, custody: &Custody) -> Result<Me, MemberError> {
+        if let Some(me) = &self.me {
+            return Ok(me.clone());
+        }
+        self.store.local().create_directories()?;
+        let fresh: [u8; 16] = random().map_err(|why| MemberError::Copy(why.to_string()))?;
+        let own = self.store.local().instance(fresh)?;
+        let machine = custody.machine.as_deref().unwrap_or_default().trim();
+        let context = Context::new(INSTANCE_LABEL).with(&own).with(machine.as_bytes());
+        let hash = kdf::sha256(context.as_bytes());
+        let mut instance = [0; 16];
+        instance.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        let me = Me {
+            name: self.name.clone(),
+            instance,
+            format: generation::VERSION,
+        };
+        Ok(self.me.insert(me).clone())
+    }
+}
+
+/// The name of a node as the configuration or the host has it, in lower case.
+pub fn node_name(text: &str) -> Result<NodeName, members::MalformedNodeName> {
+    text.to_ascii_lowercase().parse()
+}
+
+fn version(it: &Version) -> nodes::Version<'_> {
+    nodes::Version {
+        ring: &it.ring,
+        hash: it.stored.hash,
+    }
+}
+
+fn reported(opened: &Opened) -> Option<KeyId> {
+    opened.mark.as_ref().map(|mark| mark.reported.clone())
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).min(ANSWER)
+}
+
+fn changes_the_ring(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::OpenFork { .. }
+            | Step::Register
+            | Step::Remove { .. }
+            | Step::Join
+            | Step::Propose
+            | Step::Activate
+    )
+}
+
+/// What a newer version wrote is never written back, and a copy that is frozen tells that something is missing.
+fn may_change(look: &Look, opened: Option<&Opened>) -> bool {
+    let newer = look.head.iter().chain(&look.shown).any(|it| !it.writable);
+    !newer && opened.is_none_or(|it| it.frozen.is_none())
+}
