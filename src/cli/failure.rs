@@ -6,6 +6,7 @@ use super::output::{Colour, paint};
 use crate::config::ConfigError;
 use crate::crypto::RandomnessError;
 use crate::custody::{CommitError, OpenError};
+use crate::member::MemberError;
 use crate::root::RootError;
 use crate::server::listener::ListenError;
 use crate::store::StoreError;
@@ -66,6 +67,11 @@ impl Failure {
         Self::with_code(if refusal { 3 } else { 1 }, message, hint)
     }
 
+    /// What was tried and why it failed, without the hint.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     #[allow(clippy::print_stderr)]
     pub(super) fn print(&self) -> ExitCode {
         let paint = |colour, word| paint(&std::io::stderr(), colour, word);
@@ -104,6 +110,12 @@ impl From<ListenError> for Failure {
 impl From<StoreError> for Failure {
     fn from(why: StoreError) -> Self {
         CommitError::Store(why).into()
+    }
+}
+
+impl From<MemberError> for Failure {
+    fn from(why: MemberError) -> Self {
+        Self::failed(why.to_string(), why.hint())
     }
 }
 

@@ -9,6 +9,7 @@ mod help;
 mod init;
 mod keys;
 mod lessons;
+mod node;
 mod output;
 mod place;
 mod probe;
@@ -22,6 +23,7 @@ mod root_remove;
 mod rotate;
 mod serve;
 mod status;
+mod together;
 mod wait;
 mod watch;
 
@@ -57,6 +59,9 @@ enum Verb {
     /// The roots that open the ring
     #[command(subcommand)]
     Root(root::Root),
+    /// The nodes that keep the ring together
+    #[command(subcommand)]
+    Node(node::NodeVerb),
     /// Write a sealed copy of the ring, or verify one
     Backup(backup::BackupVerb),
     /// Take a backup in: it joins what is there
@@ -135,6 +140,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Status(status) => status.run(&cli.place),
         Verb::Keys(keys) => keys.run(&cli.place),
         Verb::Root(root) => root.run(&cli.place),
+        Verb::Node(node) => node.run(&cli.place),
         Verb::Backup(backup) => backup.run(&cli.place),
         Verb::Restore(restore) => restore.run(&cli.place),
         Verb::Ring(ring) => ring.run(&cli.place),

@@ -1,7 +1,7 @@
 //! `kekring rotate`: activates the prepared key and prepares the next, resumes what is in flight, and waits until the
 //! running server uses it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -10,15 +10,22 @@ use super::failure::Failure;
 use super::keys::name;
 use super::output::{Output, warned};
 use super::place::{Place, custody};
+use super::together::{Together, behind};
 use super::wait::{Wait, none_waits};
-use crate::config::{duration, shown_duration};
+use crate::config::{Config, duration, shown_duration};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
-use crate::custody::{Custody, Opened};
-use crate::keyring::lifecycle;
+use crate::custody::{CommitError, Custody, Opened};
+use crate::keyring::lifecycle::{self, Refusal};
+use crate::keyring::members::NodeName;
 use crate::keyring::ring::Activate;
 use crate::keyring::schedule::{self, Clocks};
+use crate::member::{Want, node_name};
 use crate::telemetry::now;
+
+const PREPARED: &str = "prepared a new key; `kekring rotate --activate` activates it";
+const ROTATED: &str =
+    "rotated; old keys still decrypt, and old data stays as it is until it is written again";
 
 /// The prepared key becomes active: kube-apiserver encrypts under it from its next Status on, at most a minute later.
 /// Old keys still decrypt, and old data stays as it is until it is written again.
@@ -37,6 +44,9 @@ pub(super) struct Rotate {
     /// Do nothing while the active key is younger, for timers
     #[arg(long, value_name = "AGE", value_parser = duration)]
     if_older_than: Option<Duration>,
+    /// Do not wait for this node, which is gone or cut off: what it does not hold it cannot read
+    #[arg(long, value_name = "NODE", value_parser = node_name)]
+    without: Vec<NodeName>,
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
@@ -58,6 +68,15 @@ struct Outcome {
 impl Rotate {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
+        if let Some(together) = Together::of(&config)? {
+            return self.together(&config, together);
+        }
+        if !self.without.is_empty() {
+            return Err(Failure::usage(
+                "cannot rotate without a node: the ring is in files, and one node has it for itself",
+                "leave --without away",
+            ));
+        }
         let custody = custody(&config)?;
         let opened = custody.open(None, now())?;
         if let Some(refusal) = &opened.refusing {
@@ -77,13 +96,82 @@ impl Rotate {
             .wait
             .for_server(&config, opened.ring.generation, self.output.form);
         let message = if self.prepare {
-            "prepared a new key; `kekring rotate --activate` activates it".to_owned()
+            PREPARED.to_owned()
         } else {
-            "rotated; old keys still decrypt, and old data stays as it is until it is written again"
-                .to_owned()
+            ROTATED.to_owned()
         };
         self.report(&opened, !self.prepare, message, waiting.clone());
         none_waits(&waiting)
+    }
+
+    /// Several nodes: any of them finishes what this begins.
+    fn together(&self, config: &Config, mut together: Together) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.wait.timeout;
+        together.refresh()?;
+        let opened = together.registered()?;
+        let age = schedule::age(&opened.ring, clocks(opened));
+        if self.if_older_than.is_some_and(|least| age < least) {
+            let message = format!("not rotated: the active key is {} old", shown_duration(age));
+            self.report(opened, false, message, Vec::new());
+            return Ok(());
+        }
+        let custody = custody(config)?;
+        let mut waiting = Vec::new();
+        if self.fresh && opened.ring.proposal.is_some() {
+            // What is in flight comes first: its key is not fresh.
+            waiting = self.activate_together(&mut together, deadline)?;
+        }
+        if (self.fresh || self.prepare) && waiting.is_empty() {
+            let how = if self.fresh {
+                Activate::Auto
+            } else {
+                Activate::Manual
+            };
+            propose(&custody, &custody.open(None, now())?, how)?;
+            together.refresh()?;
+        }
+        if !self.prepare && waiting.is_empty() {
+            waiting = self.activate_together(&mut together, deadline)?;
+        }
+        let opened = together.registered()?;
+        let message = match (waiting.is_empty(), self.prepare) {
+            (_, true) => PREPARED,
+            (true, false) => ROTATED,
+            (false, false) => "not finished: any node goes on with it as soon as it can",
+        };
+        self.report(opened, !self.prepare, message.to_owned(), waiting.clone());
+        none_waits(&waiting)
+    }
+
+    /// Makes the next key active, and waits until every node that counts has taken it.
+    fn activate_together(&self, together: &mut Together, deadline: Instant) -> Result<Vec<String>, Failure> {
+        let next = together.registered()?.ring.pre_active().map(|key| key.id.clone());
+        let Some(next) = next else {
+            return Err(CommitError::Refused(Refusal::Incomplete).into());
+        };
+        let want = Want {
+            asked: Some(next.clone()),
+            without: self.without.clone(),
+            ..Want::nothing()
+        };
+        let what = (self.output.form, "the next key becomes active");
+        let waiting = together.until(&want, deadline, what, |opened, standing| {
+            match opened.ring.active().is_some_and(|key| key.id >= next) {
+                true => Vec::new(),
+                false => vec![format!(
+                    "generation {} to be followed by another",
+                    standing.generation
+                )],
+            }
+        })?;
+        if !waiting.is_empty() {
+            return Ok(waiting);
+        }
+        let active = together.registered()?.ring.generation;
+        let what = (self.output.form, "it is active");
+        together.until(&Want::nothing(), deadline, what, |_, standing| {
+            behind(standing, active, &self.without)
+        })
     }
 
     fn change(&self, custody: &Custody, opened: Opened) -> Result<Opened, Failure> {
@@ -134,14 +222,13 @@ pub(super) fn rotate_fresh(custody: &Custody, mut opened: Opened) -> Result<Open
 }
 
 fn activate(custody: &Custody, opened: &Opened) -> Result<Opened, Failure> {
-    let next = lifecycle::activate(&opened.ring, Key32::generate()?, now())
-        .map_err(crate::custody::CommitError::Refused)?;
+    let next = lifecycle::activate(&opened.ring, Key32::generate()?, now()).map_err(CommitError::Refused)?;
     Ok(custody.commit(opened, next, now())?)
 }
 
 fn propose(custody: &Custody, opened: &Opened, how: Activate) -> Result<Opened, Failure> {
     let next = lifecycle::propose_fresh(&opened.ring, Key32::generate()?, random()?, how, now())
-        .map_err(crate::custody::CommitError::Refused)?;
+        .map_err(CommitError::Refused)?;
     Ok(custody.commit(opened, next, now())?)
 }
 

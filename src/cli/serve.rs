@@ -11,8 +11,9 @@ use super::failure::Failure;
 use super::init::{create, make_missing_root_files};
 use super::output::line;
 use super::place::{Place, file_store, member, own_custody};
-use crate::config::{Config, Hardening};
+use crate::config::{Config, Hardening, Store};
 use crate::crypto::guarded;
+use crate::etcd::Endpoint;
 use crate::root::RootConfig;
 use crate::server::confine::Confinement;
 use crate::server::listener::{self, SocketSpec};
@@ -37,10 +38,14 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
         None => None,
     };
     let custody = own_custody(&config)?;
-    let member = member(&config)?;
+    let mut member = member(&config)?;
     if member.is_some() {
         // A rule of the confinement stands on what exists.
         file_store(&config).create_directories()?;
+    }
+    if let Some(member) = &mut member {
+        // It fails on a disk that is full or read-only; what follows says so.
+        let _ = member.begin(&custody);
     }
     let address = config
         .telemetry
@@ -97,6 +102,14 @@ fn confinement(config: &Config, socket: &Path, port: Option<u16>) -> Confinement
         port,
         ..Confinement::default()
     };
+    if let Store::Etcd(etcd) = &config.ring.store {
+        let endpoints = etcd.client().map(|it| it.endpoints).unwrap_or_default();
+        confinement.peers.extend(endpoints.iter().map(Endpoint::port));
+        let tls = etcd.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]);
+        let password = etcd.user.iter().map(|user| &user.password_file);
+        let files = tls.chain(password).filter(|path| path.is_absolute());
+        confinement.roots.extend(files.cloned());
+    }
     if !config.ring.mirror.as_os_str().is_empty() {
         confinement.stores.push(config.ring.mirror.clone());
     }

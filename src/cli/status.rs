@@ -6,9 +6,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::node::rows;
 use super::output::{Form, Output, table, warned};
-use super::place::{Place, custody};
+use super::place::{Place, own_custody};
 use super::rotate::clocks;
+use super::together::Together;
 use super::watch::{Look, watch};
 use crate::config::{Config, duration, shown_duration};
 use crate::custody::{Custody, OpenError, Opened};
@@ -54,6 +56,9 @@ struct Report {
 struct Node {
     name: String,
     serving: bool,
+    /// The newest generation that its copy of the ring on etcd has acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<u64>,
     #[serde(flatten)]
     server: Option<ServerStatus>,
 }
@@ -61,11 +66,13 @@ struct Node {
 impl Status {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
-        let custody = custody(&config)?;
+        // Of a ring on etcd, this node's copy: it can be looked at while etcd is away.
+        let custody = own_custody(&config)?;
+        let mut others = Others::of(&config);
         if self.watch {
             let mut seen = Seen::default();
             return watch(self.output.form, self.interval, || {
-                let report = report(seen.opened(&custody), &config);
+                let report = report(seen.opened(&custody), &config, &mut others);
                 Look {
                     data: serde_json::to_value(&report).unwrap_or_default(),
                     json: serde_json::to_string(&report).unwrap_or_default(),
@@ -74,7 +81,7 @@ impl Status {
             });
         }
         let opened = custody.open(None, now());
-        let mut report = report(&opened, &config);
+        let mut report = report(&opened, &config, &mut others);
         if let (Err(why), Form::Text) = (&opened, self.output.form) {
             // It follows as the error.
             report.warnings.retain(|warning| *warning != why.to_string());
@@ -102,13 +109,14 @@ impl Seen {
     }
 }
 
-fn report(opened: &Result<Opened, OpenError>, config: &Config) -> Report {
+fn report(opened: &Result<Opened, OpenError>, config: &Config, others: &mut Others) -> Report {
     let mut report = Report::default();
     match opened {
         Ok(opened) => ring(&mut report, opened, config),
         Err(why) => report.warnings.push(why.to_string()),
     }
     node(&mut report, config);
+    others.add(&mut report);
     let all = report.warnings.clone();
     let said_by_another = |warning: &String| {
         let mut others = all.iter().filter(|other| *other != warning);
@@ -213,8 +221,70 @@ fn node(report: &mut Report, config: &Config) {
     report.nodes.push(Node {
         name: config.node_name(),
         serving,
+        acknowledged: None,
         server,
     });
+}
+
+/// The other nodes, where several keep the ring.
+struct Others(Option<Result<Together, Failure>>);
+
+impl Others {
+    fn of(config: &Config) -> Self {
+        Self(Together::of(config).transpose())
+    }
+
+    /// What etcd tells of them. It may be away: then that is said, and the rest is shown all the same.
+    fn add(&mut self, report: &mut Report) {
+        let rows = match &mut self.0 {
+            None => return,
+            Some(Ok(together)) => rows(together),
+            // The copy does not open, which is said already.
+            Some(Err(_)) => return,
+        };
+        let (generation, rows) = match rows {
+            Ok(found) => found,
+            Err(why) => {
+                return report
+                    .warnings
+                    .push(format!("the other nodes are not shown: {}", why.message()));
+            }
+        };
+        if generation > report.generation {
+            report.warnings.push(format!(
+                "this node's copy is at generation {}, the ring on etcd at {generation}",
+                report.generation
+            ));
+        }
+        let own = report.nodes.first().map(|it| it.name.to_ascii_lowercase());
+        for row in rows {
+            if Some(&row.name) == own.as_ref() {
+                report
+                    .nodes
+                    .iter_mut()
+                    .for_each(|it| it.acknowledged = row.acknowledged);
+                continue;
+            }
+            if !row.alive {
+                report.warnings.push(format!(
+                    "node {} is silent: rotations wait for it; `kekring node remove` when it is gone for good",
+                    row.name
+                ));
+            }
+            report.nodes.push(Node {
+                name: row.name,
+                serving: row.alive,
+                acknowledged: row.acknowledged,
+                server: row.server,
+            });
+        }
+        let own = report.nodes.iter_mut().take(1);
+        if own.into_iter().all(|it| it.acknowledged.is_none()) {
+            report
+                .warnings
+                .push("this node has not acknowledged the ring on etcd".into());
+        }
+    }
 }
 
 fn text(report: &Report) -> String {
@@ -238,10 +308,10 @@ fn text(report: &Report) -> String {
             report.slots.join(", "),
         );
     }
-    text += &table(
-        &["NODE", "SERVING", "GENERATION", "KEY", "WRITTEN"],
-        &nodes(report),
-    );
+    let together = report.nodes.iter().any(|it| it.acknowledged.is_some());
+    let head = ["NODE", "SERVING", "GENERATION", "KEY", "WRITTEN", "ACKNOWLEDGED"];
+    let columns = if together { head.len() } else { head.len() - 1 };
+    text += &table(head.get(..columns).unwrap_or_default(), &nodes(report, columns));
     let connections = connections(report);
     if !connections.is_empty() {
         text += "\n\n";
@@ -256,16 +326,19 @@ fn text(report: &Report) -> String {
     text + &warned(&report.warnings)
 }
 
-fn nodes(report: &Report) -> Vec<Vec<String>> {
+fn nodes(report: &Report, columns: usize) -> Vec<Vec<String>> {
     let row = |node: &Node| {
         let server = node.server.as_ref();
-        vec![
+        let mut row = vec![
             node.name.clone(),
             if node.serving { "yes" } else { "no" }.to_owned(),
             server.map_or("-".to_owned(), |it| it.generation.to_string()),
             server.map_or("-".to_owned(), |it| it.active.clone()),
             server.map_or("-".to_owned(), |it| it.written.clone()),
-        ]
+            node.acknowledged.map_or("-".to_owned(), |it| it.to_string()),
+        ];
+        row.truncate(columns);
+        row
     };
     report.nodes.iter().map(row).collect()
 }

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct Wait {
     /// How long to wait for the running server
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl Wait {

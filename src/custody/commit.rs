@@ -10,8 +10,8 @@ use crate::format::FormatError;
 use crate::format::generation::{self, Hash, Header, MAX_LEN, Slot};
 use crate::format::mark::{self, Mark};
 use crate::format::wrapped_seed;
-use crate::keyring::KeyId;
 use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::{KeyId, RingId};
 use crate::root::RootKey;
 use crate::store::{NewGeneration, NewMark, Stamp, StoreError, generation_name};
 
@@ -247,6 +247,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Whose generation it is.
+    pub fn ring_id(&self) -> RingId {
+        self.header.ring_id
+    }
+
     /// Whether what a store gives back is this: it opens, has every key, and each key seals and opens.
     pub fn verify(&self, again: &[u8]) -> Result<(), String> {
         verify(again, &self.ring, &self.ring_key)

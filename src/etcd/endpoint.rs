@@ -25,6 +25,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// From `https://HOST[:PORT]`, or `http://` with a loopback address or `localhost`.
     pub fn parse(text: &str) -> Result<Self, EtcdError> {
         let wrong = |why: &str| EtcdError::Config(format!("cannot use the etcd endpoint {text:?}: {why}"));

@@ -81,8 +81,12 @@ impl Member {
         view: &View<'_>,
         within: Duration,
     ) -> Result<(), MemberError> {
-        let own = self.copy(custody, view)?;
-        let (slots, key) = sealed(&commit, look, &own);
+        // An operator removes a node from a machine that has no copy, too.
+        let own = match view.copy {
+            Some(_) => Some(self.copy(custody, view)?),
+            None => None,
+        };
+        let (slots, key) = sealed(&commit, look, own.as_ref()).ok_or_else(gone)?;
         let new = custody.prepare(commit.ring, commit.parents, slots, &key, view.now)?;
         let shown = |hash: &Hash| look.shown.iter().find(|it| it.stored.hash == *hash);
         let joined: Vec<String> = commit
@@ -100,20 +104,21 @@ impl Member {
             prune: &crate::store::surplus(&look.names, head, &[]),
         };
         let verify = |again: &[u8]| new.verify(again);
-        self.store.commit(own.ring.id.0, &change, &verify, within)?;
+        let id = new.ring_id().0;
+        self.store.commit(id, &change, &verify, within)?;
         Ok(())
     }
 }
 
 /// Ring key and slots of the newest of a generation's parents: a ring key that was replaced stays so. Of several under the
 /// same key, the slots of all.
-fn sealed(commit: &Commit, look: &Look, own: &Version) -> (Vec<Slot>, Arc<Key32>) {
-    let versions = look.head.iter().chain(&look.shown).map(Arc::as_ref).chain([own]);
+fn sealed(commit: &Commit, look: &Look, own: Option<&Version>) -> Option<(Vec<Slot>, Arc<Key32>)> {
+    let versions = look.head.iter().chain(&look.shown).map(Arc::as_ref).chain(own);
     let mut parents: Vec<&Version> = versions
         .filter(|it| commit.parents.contains(&it.stored.hash))
         .collect();
     parents.sort_unstable_by_key(|it| std::cmp::Reverse((it.stored.header.generation, it.stored.hash)));
-    let newest = parents.first().copied().unwrap_or(own);
+    let newest = parents.first().copied()?;
     let mut slots: Vec<Slot> = Vec::new();
     let same_key = |it: &&&Version| it.key.expose() == newest.key.expose();
     for slot in parents
@@ -125,7 +130,7 @@ fn sealed(commit: &Commit, look: &Look, own: &Version) -> (Vec<Slot>, Arc<Key32>
             slots.push(slot.clone());
         }
     }
-    (slots, Arc::clone(&newest.key))
+    Some((slots, Arc::clone(&newest.key)))
 }
 
 fn gone() -> MemberError {

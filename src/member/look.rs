@@ -11,8 +11,8 @@ use crate::etcd::Revision;
 use crate::format::generation::Hash;
 use crate::format::node::{self, Nonce};
 use crate::keyring::members::{self, NodeName};
-use crate::keyring::ring::UnixTime;
-use crate::nodes::{Record, View};
+use crate::keyring::ring::{Ring, UnixTime};
+use crate::nodes::Record;
 use crate::store::{Said, Snapshot};
 
 /// What a look found.
@@ -47,8 +47,9 @@ pub struct Standing {
 }
 
 impl Look {
-    pub(super) fn standing(&self, view: &View<'_>) -> Standing {
-        let Some(ring) = view.head.or(view.copy).map(|it| it.ring) else {
+    /// Of this ring: the head, or what there is without one.
+    pub(super) fn standing(&self, ring: Option<&Ring>) -> Standing {
+        let Some(ring) = ring else {
             return Standing::default();
         };
         let registered = members::registered(&ring.members);
@@ -62,7 +63,7 @@ impl Look {
             nodes: registered.map(|it| (it.name.clone(), acknowledged(it))).collect(),
             parted: self.fork.is_some(),
             in_flight: ring.proposal.is_some(),
-            generation: view.head.map_or(0, |it| it.ring.generation),
+            generation: self.head.as_ref().map_or(0, |it| it.ring.generation),
         }
     }
 }
@@ -76,6 +77,15 @@ impl Member {
         now: UnixTime,
     ) -> Result<Look, MemberError> {
         let snapshot = self.store.read(within)?;
+        self.open_all(holder, &snapshot, now)
+    }
+
+    pub(super) fn open_all(
+        &mut self,
+        holder: &dyn Holder,
+        snapshot: &Snapshot,
+        now: UnixTime,
+    ) -> Result<Look, MemberError> {
         let opened = holder.opened();
         let mut versions = HashMap::new();
         let head = match snapshot.head_bytes() {
@@ -90,7 +100,7 @@ impl Member {
             }
         }
         self.versions = versions;
-        let records = self.records(&snapshot, head.as_ref(), &shown, opened, now);
+        let records = self.records(snapshot, head.as_ref(), &shown, opened, now);
         self.looked = true;
         Ok(Look {
             id: snapshot.id,

@@ -29,7 +29,7 @@ use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members::{self, NodeName};
 use crate::keyring::ring::UnixTime;
 use crate::nodes::{self, Me, Missing, Rotation, Step, View};
-use crate::store::EtcdStore;
+use crate::store::{EtcdStore, Snapshot};
 
 /// Longest time that a pass waits for one answer of etcd.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -52,8 +52,10 @@ pub trait Holder {
 /// What is wanted of a pass beyond being up to date.
 #[derive(Clone, Debug)]
 pub struct Want {
-    /// Whether a rotation is.
-    pub rotation: Rotation,
+    /// The next key that is due by the schedule: it, and not the one after it.
+    pub due: Option<KeyId>,
+    /// The next key that an operator wants to become active.
+    pub asked: Option<KeyId>,
     /// Nodes that it does not wait for.
     pub without: Vec<NodeName>,
     /// Nodes to be removed.
@@ -64,9 +66,22 @@ impl Want {
     /// Only to be up to date.
     pub fn nothing() -> Self {
         Self {
-            rotation: Rotation::NotDue,
+            due: None,
+            asked: None,
             without: Vec::new(),
             gone: Vec::new(),
+        }
+    }
+}
+
+impl Want {
+    fn rotation(&self, head: Option<&Arc<Version>>) -> Rotation {
+        let next = head.and_then(|it| it.ring.pre_active()).map(|key| &key.id);
+        match (&self.asked, &self.due) {
+            (Some(key), _) => Rotation::Asked(key.clone()),
+            // Another node may have done it: what comes after it is not due yet.
+            (None, Some(key)) if next == Some(key) => Rotation::Due,
+            _ => Rotation::NotDue,
         }
     }
 }
@@ -137,6 +152,11 @@ impl Member {
         self.versions.values()
     }
 
+    /// Finds out which node this is, and so makes its copy's directory one that has something in it.
+    pub fn begin(&mut self, custody: &Custody) -> Result<(), MemberError> {
+        self.me(custody).map(drop)
+    }
+
     /// Takes every step that there is to take. Ends by `until`, give or take the call that is under way.
     pub fn pass(
         &mut self,
@@ -165,7 +185,7 @@ impl Member {
                 records: &look.records,
                 shown: &shown,
                 fork: look.fork,
-                rotation: want.rotation.clone(),
+                rotation: want.rotation(look.head.as_ref()),
                 without: &want.without,
                 gone: &want.gone,
                 now,
@@ -180,7 +200,8 @@ impl Member {
                 _ => None,
             };
             if let Some(end) = end {
-                let standing = look.standing(&view);
+                let ring = view.head.or(view.copy).map(|it| it.ring);
+                let standing = look.standing(ring);
                 return Ok(Pass {
                     end,
                     standing,
@@ -208,6 +229,24 @@ impl Member {
             }
         }
         Err(MemberError::Late)
+    }
+
+    /// How the ring on etcd stands, and what is in etcd beside it. Takes no step.
+    pub fn stands(
+        &mut self,
+        holder: &dyn Holder,
+        now: UnixTime,
+    ) -> Result<(Standing, Snapshot), MemberError> {
+        if let Some(opened) = holder.opened() {
+            self.store.is_ring(opened.ring.id.0);
+        }
+        let snapshot = self.store.read(ANSWER)?;
+        let look = self.open_all(holder, &snapshot, now)?;
+        let ring = look.head.as_ref().map(|it| &it.ring);
+        Ok((
+            look.standing(ring.or(holder.opened().map(|it| &it.ring))),
+            snapshot,
+        ))
     }
 
     /// Who this node is: 16 bytes that were made with its copy, and the machine that it is on. A copy that was taken to

@@ -13,12 +13,12 @@ use super::health::{SeveralHealth, Trouble};
 use super::steps::{Cause, Reloader};
 use crate::custody::{Custody, Opened};
 use crate::etcd::WatchHandle;
-use crate::keyring::NotServing;
 use crate::keyring::lifecycle::Refusal;
 use crate::keyring::ring::UnixTime;
 use crate::keyring::schedule::{self, Due};
+use crate::keyring::{KeyId, NotServing};
 use crate::member::{End, Holder, Member, MemberError, Pass, Want};
-use crate::nodes::{Missing, Rotation};
+use crate::nodes::Missing;
 use crate::store::{Pulse, Stamp};
 
 /// How often etcd is read although no watch has told of a change: a watch is a hint, this is the truth.
@@ -129,11 +129,11 @@ impl Several {
         if Instant::now() < self.beat || self.read.is_none() {
             return;
         }
-        self.beat = Instant::now() + BEAT;
         let account = self.account.borrow().clone();
         if account.whole.is_empty() {
             return;
         }
+        self.beat = Instant::now() + BEAT;
         let told = self.told.as_ref();
         let known = told.is_some_and(|(essence, at)| *essence == account.essence && at.elapsed() < RETELL);
         let name = self.member.name().to_string();
@@ -155,17 +155,16 @@ impl Reloader {
     /// Reads the ring on etcd and takes this node's steps, where it is time.
     pub(super) fn keep_together(&mut self, several: &Arc<Mutex<Several>>, cause: Cause, now: UnixTime) {
         let mut several = several.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = self.is_due(now);
-        if several.is_time(cause, due) {
+        let due = self.due_key(now);
+        if several.is_time(cause, due.is_some()) {
             let patience = match cause {
                 Cause::Request => REQUEST,
                 _ if !several.begun => FIRST,
                 _ => PASS,
             };
             several.begun = true;
-            let rotation = if due { Rotation::Due } else { Rotation::NotDue };
             let want = Want {
-                rotation,
+                due,
                 ..Want::nothing()
             };
             let outcome = several.member.pass(self, &want, Instant::now() + patience, now);
@@ -180,10 +179,11 @@ impl Reloader {
         several.live();
     }
 
-    fn is_due(&self, now: UnixTime) -> bool {
-        let opened = self.opened.as_ref().filter(|it| it.frozen.is_none());
-        let due = opened.map(|it| schedule::due(&it.ring, self.clocks(now, it), self.period));
-        due == Some(Due::Now)
+    /// The next key, where it is due.
+    fn due_key(&self, now: UnixTime) -> Option<KeyId> {
+        let opened = self.opened.as_ref().filter(|it| it.frozen.is_none())?;
+        let due = schedule::due(&opened.ring, self.clocks(now, opened), self.period) == Due::Now;
+        opened.ring.pre_active().filter(|_| due).map(|key| key.id.clone())
     }
 
     fn passed(&mut self, several: &mut Several, pass: Pass, now: UnixTime) {

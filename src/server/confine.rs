@@ -26,8 +26,10 @@ pub struct Confinement {
     pub roots: Vec<PathBuf>,
     /// Whether it reads and runs whatever its user can: `systemd-creds` opens a root outside a unit.
     pub runs_programs: bool,
-    /// The TCP port on which it listens; connecting is never needed.
+    /// The TCP port on which it listens.
     pub port: Option<u16>,
+    /// The TCP ports that it connects to: etcd's, where several nodes keep the ring.
+    pub peers: Vec<u16>,
 }
 
 /// How far a process is confined.
@@ -63,12 +65,15 @@ pub fn apply(confinement: &Confinement) -> Result<Confined, RulesetError> {
         rules.push((Path::new("/"), AccessFs::from_read(KNOWN)));
     }
     Ok(Confined {
-        status: restrict(&rules, confinement.port)?,
+        status: restrict(&rules, confinement)?,
         away: away.into_iter().chain(hidden).cloned().collect(),
     })
 }
 
-fn restrict(rules: &[(&Path, BitFlags<AccessFs>)], port: Option<u16>) -> Result<RulesetStatus, RulesetError> {
+fn restrict(
+    rules: &[(&Path, BitFlags<AccessFs>)],
+    confinement: &Confinement,
+) -> Result<RulesetStatus, RulesetError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(KNOWN))?
@@ -79,10 +84,14 @@ fn restrict(rules: &[(&Path, BitFlags<AccessFs>)], port: Option<u16>) -> Result<
         let directory = PathFd::new(path).ok()?;
         Some(Ok::<_, RulesetError>(PathBeneath::new(directory, *rights)))
     });
-    let ports = port.map(|port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::BindTcp)));
+    let own = confinement.port.iter();
+    let own = own.map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::BindTcp)));
+    let peers = confinement.peers.iter();
+    let peers = peers.map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp)));
     Ok(ruleset
         .add_rules(beneath)?
-        .add_rules(ports)?
+        .add_rules(own)?
+        .add_rules(peers)?
         .restrict_self()?
         .ruleset)
 }

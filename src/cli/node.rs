@@ -1,0 +1,161 @@
+//! `kekring node list` and `node remove`: who keeps the ring, and that somebody is gone for good.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{Output, table};
+use super::place::Place;
+use super::together::Together;
+use crate::keyring::lifecycle::Refusal;
+use crate::keyring::members::NodeName;
+use crate::member::{End, Want, node_name};
+use crate::server::status_file::ServerStatus;
+use crate::store::Snapshot;
+
+#[derive(Subcommand)]
+pub(super) enum NodeVerb {
+    /// Every node that keeps the ring, what it has acknowledged, and whether it lives
+    List(List),
+    /// Say that a node is gone for good: no rotation waits for it any more
+    Remove(Remove),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A rotation waits for every registered node, however long it has been silent: it may only be cut off, and its API server
+/// may still read. Removed, it is waited for no more: what is encrypted from then on it cannot read. A node that comes back
+/// registers anew by itself.
+#[derive(Args)]
+pub(super) struct Remove {
+    /// Its name, as `node list` shows it
+    #[arg(value_name = "NODE", value_parser = node_name)]
+    node: NodeName,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// One node.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// Whether its server has said so within its lease.
+    pub(super) alive: bool,
+    /// The newest generation that it has acknowledged, verified.
+    pub(super) acknowledged: Option<u64>,
+    /// The program's version, where it is alive.
+    pub(super) version: String,
+    /// What its server says of itself.
+    #[serde(skip)]
+    pub(super) server: Option<ServerStatus>,
+}
+
+#[derive(Serialize)]
+struct Nodes {
+    generation: u64,
+    nodes: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: String,
+    generation: u64,
+}
+
+impl NodeVerb {
+    pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
+        let config = place.config()?;
+        let Some(together) = Together::of(&config)? else {
+            return Err(Failure::usage(
+                "there are no nodes: the ring is in files, and one node has it for itself",
+                "`kekring store move --to etcd` gives it to several",
+            ));
+        };
+        match self {
+            Self::List(list) => list.run(together),
+            Self::Remove(remove) => remove.run(together),
+        }
+    }
+}
+
+impl List {
+    fn run(&self, mut together: Together) -> Result<(), Failure> {
+        let (generation, nodes) = rows(&mut together)?;
+        self.output.print(&Nodes { generation, nodes }, |it| {
+            let row = |row: &Row| {
+                let said = row.acknowledged.map_or("-".to_owned(), |it| it.to_string());
+                let alive = if row.alive { "yes" } else { "no" };
+                vec![row.name.clone(), alive.to_owned(), said, row.version.clone()]
+            };
+            let rows: Vec<_> = it.nodes.iter().map(row).collect();
+            table(&["NODE", "ALIVE", "ACKNOWLEDGED", "VERSION"], &rows)
+        });
+        Ok(())
+    }
+}
+
+impl Remove {
+    fn run(&self, mut together: Together) -> Result<(), Failure> {
+        let (_, nodes) = rows(&mut together)?;
+        let name = &self.node;
+        let Some(row) = nodes.iter().find(|row| row.name == name.as_str()) else {
+            return Err(crate::custody::CommitError::Refused(Refusal::UnknownNode(name.clone())).into());
+        };
+        if row.alive {
+            return Err(Failure::refused(
+                format!("cannot remove node {name}: it is alive, and would register again"),
+                "stop `kekring serve` and kube-apiserver there first, and wait 30 s; to rotate without it for once, `kekring rotate --without`",
+            ));
+        }
+        let want = Want {
+            gone: vec![name.clone()],
+            ..Want::nothing()
+        };
+        let pass = together.pass(&want)?;
+        if let End::Waiting(missing) = &pass.end
+            && missing.iter().any(|it| it.name == *name)
+        {
+            return Err(Failure::unfinished(
+                format!("node {name} is not removed yet: the nodes' histories are being joined"),
+                "run it again; `kekring status` says who is waited for",
+            ));
+        }
+        let removed = Removed {
+            removed: name.to_string(),
+            generation: pass.standing.generation,
+        };
+        self.output.print(&removed, |it| {
+            format!(
+                "node {} is removed in generation {}; its copy of the ring and its root still open what they hold: destroy them",
+                it.removed, it.generation
+            )
+        });
+        Ok(())
+    }
+}
+
+/// Every registered node, and the head's generation; nothing is changed.
+pub(super) fn rows(together: &mut Together) -> Result<(u64, Vec<Row>), Failure> {
+    let (standing, snapshot) = together.look()?;
+    let row = |(name, acknowledged): &(NodeName, Option<u64>)| {
+        let server = account(&snapshot, name);
+        Row {
+            name: name.to_string(),
+            alive: snapshot.live.iter().any(|(node, _)| node == name.as_str()),
+            acknowledged: *acknowledged,
+            version: server.as_ref().map(|it| it.version.clone()).unwrap_or_default(),
+            server,
+        }
+    };
+    Ok((standing.generation, standing.nodes.iter().map(row).collect()))
+}
+
+fn account(snapshot: &Snapshot, name: &NodeName) -> Option<ServerStatus> {
+    let (_, bytes) = snapshot.live.iter().find(|(node, _)| node == name.as_str())?;
+    serde_json::from_slice(bytes).ok()
+}
