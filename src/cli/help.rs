@@ -23,7 +23,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Keys", &["rotate", "keys"]),
     (
         "What opens and outlives the ring",
-        &["root", "backup", "restore", "ring"],
+        &["root", "backup", "restore", "ring", "node", "store"],
     ),
     ("Configuration", &["config"]),
     ("Shell", &["completions", "help"]),

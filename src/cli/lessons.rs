@@ -241,6 +241,51 @@ pub(super) const ALL: &[Lesson] = &[
         next: "",
     },
     Lesson {
+        verb: "node list",
+        purpose: "Who keeps the ring on etcd. A rotation waits until each of them has acknowledged that it holds the next key, on its own \
+            disk and verified; ALIVE tells only whether its server has been heard of within 30 s, and decides nothing.",
+        examples: &[
+            ("", "kekring node list"),
+            (
+                "who has not acknowledged anything",
+                "kekring node list -o json | jq -r '.nodes[] | select(.acknowledged == null).name'",
+            ),
+        ],
+        codes: &[],
+        next: "",
+    },
+    Lesson {
+        verb: "node remove",
+        purpose: "A silent node may only be cut off from etcd, and its API server may still read: so a rotation waits for it for ever. This \
+            is your word that it is gone. What is encrypted after the next rotation it cannot read. A machine that takes its \
+            place under the same name registers once this is done.",
+        examples: &[("its server stopped 30 s ago", "kekring node remove cp-3")],
+        codes: &[
+            (3, "it is alive, or there is no such node; nothing was changed"),
+            (4, "the nodes' histories are being joined; run it again"),
+        ],
+        next: "destroy its disk: copy and root there still open what they hold",
+    },
+    Lesson {
+        verb: "store move",
+        purpose: "From one control-plane node to several: write the configuration with ring.store.etcd, its localCopy the directory that the \
+            ring lies in now, and run this beside the running server. That serves on, and no longer rotates; restart it with the \
+            new configuration. Then the other nodes: root, certificate and configuration first, `kekring serve`, and last \
+            kube-apiserver. They join by themselves and never make a ring.",
+        examples: &[
+            (
+                "to etcd",
+                "kekring store move --to etcd --config /etc/kekring/etcd.yaml",
+            ),
+            (
+                "back, on the last node, its server stopped",
+                "kekring store move --to file --config /etc/kekring/etcd.yaml",
+            ),
+        ],
+        codes: &[REFUSED],
+        next: "`kekring status`, with the new configuration",
+    },
+    Lesson {
         verb: "config check",
         purpose: "Reads the file and the variables as every verb does, and says what is wrong, or what is worth a thought. It opens no \
             ring.",

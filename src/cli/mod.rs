@@ -23,6 +23,7 @@ mod root_remove;
 mod rotate;
 mod serve;
 mod status;
+mod store;
 mod together;
 mod wait;
 mod watch;
@@ -69,6 +70,9 @@ enum Verb {
     /// The ring itself
     #[command(subcommand)]
     Ring(ring::RingVerb),
+    /// Where the ring lies
+    #[command(subcommand)]
+    Store(store::StoreVerb),
     /// Ask a KMS v2 plugin for its Status, as kube-apiserver does
     Probe(probe::Probe),
     /// kekring's configuration, and kube-apiserver's
@@ -144,6 +148,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Backup(backup) => backup.run(&cli.place),
         Verb::Restore(restore) => restore.run(&cli.place),
         Verb::Ring(ring) => ring.run(&cli.place),
+        Verb::Store(store) => store.run(&cli.place),
         Verb::Probe(probe) => probe.run(&cli.place),
         Verb::Config(config) => config.run(&cli.place),
         Verb::Completions(completions) => {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 /// `-o`, where data is printed.
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 pub(super) struct Output {
     /// The form of what is printed: text for people, json for programs
     #[arg(

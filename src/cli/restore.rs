@@ -1,21 +1,30 @@
 //! `kekring restore`: a backup, in. It joins what is there and never overwrites it; `--adopt` binds the ring to this machine.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::backup;
 use super::failure::Failure;
-use super::output::{Output, warned};
-use super::place::{Place, custody, file_store};
+use super::output::{Form, Output, warned};
+use super::place::{Place, custody, etcd_store, file_store};
 use super::progress::Progress;
 use super::recovery::OpenWith;
+use super::together::Together;
 use crate::config::Config;
+use crate::crypto::random;
 use crate::custody::{Custody, Opened};
+use crate::etcd::WITHIN;
 use crate::keyring::join::covers;
 use crate::keyring::{KeyId, NotServing};
+use crate::member::Want;
+use crate::store::{Backup, Change, EtcdStore, StoreError};
 use crate::telemetry::now;
+
+/// How long a restore waits for the other nodes; they go on without it.
+const MEETING: Duration = Duration::from_secs(30);
 
 /// On a fresh machine the backup becomes the ring. Where a ring is, the two are joined: every key of both, and nothing is
 /// overwritten. A ring of another machine serves and does not rotate, until `--adopt` binds it to this one; the other
@@ -51,6 +60,12 @@ impl Restore {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
         let mut custody = custody(&config)?;
+        if self.adopt && custody.shared {
+            return Err(Failure::usage(
+                "cannot adopt the ring: several nodes keep it on etcd, and it is bound to no machine",
+                "leave --adopt away; a node that is gone makes room by `kekring node remove NAME`",
+            ));
+        }
         custody.roots.extend(self.open_with.root()?);
         let busy = Progress::begin(self.output.form, "opening the backup and the ring");
         let (mut gained, mut said) = (Vec::new(), Vec::new());
@@ -151,11 +166,17 @@ fn put(
         ));
     }
     file_store(config).create_directories()?;
-    custody.put_backup(&backup, &both)?;
+    match etcd_store(config)? {
+        None => custody.put_backup(&backup, &both)?,
+        Some(etcd) => bring(&etcd, &backup, &copy)?,
+    }
     said.push(format!(
         "restored generation {} from {shown}",
         copy.ring.generation
     ));
+    if custody.shared {
+        said.extend(meet(config, &copy)?);
+    }
     if here.is_none() && both.mark.is_none() {
         said.push(
             "nothing here tells what came after this backup: if the ring was rotated since, `kekring rotate` makes the key active again that was in use"
@@ -169,6 +190,50 @@ fn put(
     let new = |id: &KeyId| here.as_ref().is_none_or(|here| here.ring.key(id).is_none());
     let gained = copy.ring.keys.iter().map(|key| &key.id).filter(|id| new(id));
     Ok(gained.cloned().collect())
+}
+
+/// Into an etcd that has no ring, as its head; else beside the head, as another history that all nodes then join.
+fn bring(etcd: &EtcdStore, backup: &Backup, copy: &Opened) -> Result<(), Failure> {
+    let (id, name) = (copy.ring.id.0, copy.head.name.as_str());
+    let there = etcd.read(WITHIN)?;
+    let Some(head) = there.head.as_deref() else {
+        let first = Change {
+            name,
+            bytes: backup.bytes(),
+            head: None,
+            fork: None,
+            joined: &[],
+            prune: &[],
+        };
+        return Ok(etcd.commit(id, &first, &|_| Ok(()), WITHIN)?);
+    };
+    etcd.show(id, name, backup.bytes(), WITHIN)?;
+    if there.fork.is_none() {
+        match etcd.open_fork(id, random()?, Some(head), None, WITHIN) {
+            // Another node has opened it.
+            Ok(()) | Err(StoreError::Conflict(_)) => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the nodes have joined what was brought; for whom it waits, in words.
+fn meet(config: &Config, copy: &Opened) -> Result<Vec<String>, Failure> {
+    let Some(mut together) = Together::of(config)? else {
+        return Ok(Vec::new());
+    };
+    let deadline = Instant::now() + MEETING;
+    let what = (Form::Text, "the histories are joined");
+    let met = together.until(&Want::nothing(), deadline, what, |opened, standing| {
+        match standing.parted || !covers(&opened.ring, &copy.ring) {
+            true => vec!["the join of the histories".into()],
+            false => Vec::new(),
+        }
+    });
+    let waits = |it| format!("it is in etcd, and the nodes take it by themselves; that still waits for {it}");
+    let waiting = met.unwrap_or_else(|why| vec![why.message().to_owned()]);
+    Ok(waiting.into_iter().map(waits).collect())
 }
 
 /// Two rings stay two.

@@ -9,7 +9,7 @@ use super::place::{Place, custody};
 use super::progress::Progress;
 use super::recovery::OpenWith;
 use super::root::{Row, id, row, rows};
-use super::rotate::rotate_fresh;
+use super::rotate::{Rotate, rotate_fresh};
 use super::wait::{Wait, none_waits};
 use crate::custody::{CommitError, Custody, Opened, Slot, opens};
 use crate::root::RootKey;
@@ -63,10 +63,22 @@ impl Remove {
         let gone = self.named(&opened)?;
         let warnings = still_configured(&custody, configured, &opened, &gone);
         let unreachable = unreachable(&opened);
-        let (opened, left) = remove(&custody, opened, &gone)?;
+        let (mut opened, mut left) = remove(&custody, opened, &gone)?;
+        let mut waiting = Vec::new();
+        if custody.shared {
+            // Each node must have opened the new ring key by a root of its own, before the old one goes.
+            waiting = self
+                .wait
+                .for_server(&config, opened.ring.generation, self.output.form);
+            if waiting.is_empty() {
+                opened = custody.open(None, now())?;
+                left = custody.finish_removal(&opened, now())?;
+            }
+        }
         let (slots, mut generation) = (rows(&opened.head.header.slots), opened.ring.generation);
         // Whatever comes of it, the slot is removed, and what its root still opens is to be told.
-        let rotated = self.rotate.then(|| rotate_fresh(&custody, opened)).transpose();
+        let rotates = self.rotate && !custody.shared;
+        let rotated = rotates.then(|| rotate_fresh(&custody, opened)).transpose();
         if let Ok(Some(rotated)) = &rotated {
             generation = rotated.ring.generation;
         }
@@ -78,7 +90,10 @@ impl Remove {
             left,
             unreachable,
             warnings,
-            waiting: self.wait.for_server(&config, generation, self.output.form),
+            waiting: match custody.shared {
+                true => waiting,
+                false => self.wait.for_server(&config, generation, self.output.form),
+            },
         };
         self.output.print(&removed, |removed| self.text(removed));
         rotated.map_err(|why| why.after("the slot is removed, and the active key is not replaced"))?;
@@ -91,9 +106,25 @@ impl Remove {
                 "mend the directory and delete these files",
             ));
         }
+        if custody.shared {
+            none_waits(&removed.waiting).map_err(|why| {
+                why.with_hint("bring the node back, with a root that opens the ring, and run the same command again: until then older generations, which the removed root opens, stay in etcd")
+            })?;
+            return self.then_rotate(place);
+        }
         none_waits(&removed.waiting).map_err(|why| {
             why.with_hint("a root that was configured after its start the server does not know: restart it; else see its log")
         })
+    }
+
+    /// On several nodes: as `rotate --fresh` does it.
+    fn then_rotate(&self, place: &Place) -> Result<(), Failure> {
+        if !self.rotate {
+            return Ok(());
+        }
+        Rotate::fresh(self.wait, self.output)
+            .run(place)
+            .map_err(|why| why.after("the slot is removed, and the active key is not replaced"))
     }
 
     /// The slots that were named, of the ring or of a removal that broke off.
@@ -147,6 +178,9 @@ fn remove(custody: &Custody, opened: Opened, gone: &[Slot]) -> Result<(Opened, V
     let slots = &opened.head.header.slots;
     let ids: Vec<[u8; 16]> = gone.iter().map(|slot| slot.id).collect();
     if !slots.iter().any(|slot| ids.contains(&slot.id)) {
+        if custody.shared {
+            return Ok((opened, Vec::new()));
+        }
         let left = custody.finish_removal(&opened, now())?;
         return Ok((opened, left));
     }

@@ -66,6 +66,19 @@ struct Outcome {
 }
 
 impl Rotate {
+    /// `rotate --fresh`, as a part of another verb.
+    pub(super) fn fresh(wait: Wait, output: Output) -> Self {
+        Self {
+            fresh: true,
+            prepare: false,
+            activate: false,
+            if_older_than: None,
+            without: Vec::new(),
+            wait,
+            output,
+        }
+    }
+
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
         if let Some(together) = Together::of(&config)? {

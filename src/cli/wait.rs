@@ -7,7 +7,9 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::Form;
 use super::progress::Progress;
+use super::together::{Together, behind};
 use crate::config::{Config, duration};
+use crate::member::Want;
 use crate::server::status_file;
 use crate::telemetry::now;
 
@@ -15,7 +17,7 @@ use crate::telemetry::now;
 const POLL: Duration = Duration::from_millis(100);
 
 /// `--timeout`, where a running server is to follow.
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 pub(super) struct Wait {
     /// How long to wait for the running server
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
@@ -25,7 +27,32 @@ pub(super) struct Wait {
 impl Wait {
     /// Waits until a server that runs here has taken the generation; names it if it has not. A server that is not there
     /// takes it when it starts.
+    ///
+    /// Where several nodes keep the ring, until each of them has acknowledged it.
     pub(super) fn for_server(&self, config: &Config, generation: u64, form: Form) -> Vec<String> {
+        match Together::of(config) {
+            Ok(None) => self.for_this_server(config, generation, form),
+            Ok(Some(mut together)) => self
+                .for_nodes(&mut together, generation, form)
+                .unwrap_or_else(|why| vec![why.message().to_owned()]),
+            Err(why) => vec![why.message().to_owned()],
+        }
+    }
+
+    fn for_nodes(
+        &self,
+        together: &mut Together,
+        generation: u64,
+        form: Form,
+    ) -> Result<Vec<String>, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let what = (form, "the change is durable");
+        together.until(&Want::nothing(), deadline, what, |_, standing| {
+            behind(standing, generation, &[])
+        })
+    }
+
+    fn for_this_server(&self, config: &Config, generation: u64, form: Form) -> Vec<String> {
         let path = status_file::path(&config.socket.path);
         let deadline = Instant::now() + self.timeout;
         let mut shown = None;

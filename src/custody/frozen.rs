@@ -11,6 +11,9 @@ pub enum Reason {
     /// Made on another machine, or on one whose id cannot be read.
     #[error("{0}")]
     Machine(&'static str),
+    /// Several nodes keep it on etcd, and this configuration has it in files.
+    #[error("several nodes keep this ring on etcd, and the configuration has it in files alone")]
+    Shared,
     /// A newer generation than the one that opened cannot be used.
     #[error("generation {generation} cannot be used: {why}")]
     Damaged {
@@ -70,6 +73,9 @@ impl Reason {
 
     fn remedy(&self) -> &'static str {
         match self {
+            Self::Shared => {
+                "start `kekring serve` with ring.store.etcd; `kekring store move --to file` gives the ring back to one node"
+            }
             Self::Machine(_) => "if the ring belongs here now, `kekring restore --adopt`",
             Self::Damaged { .. } | Self::BehindMark { .. } | Self::BelowMark(_) | Self::Lost(_) => {
                 "put the newest generation back, or `kekring restore` a backup that has it; when it is lost for good, `kekring ring accept`"

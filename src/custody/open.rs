@@ -9,6 +9,7 @@ use super::{Custody, OpenError, Opened};
 use crate::crypto::secret::Key32;
 use crate::format::FormatError;
 use crate::format::generation::{self, OpenGeneration, Stored};
+use crate::keyring::members;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::store::{Loaded, RingStore, StoreError};
 
@@ -198,6 +199,10 @@ impl Custody {
     /// Three file rings on three nodes would be three rings: on another machine a ring serves and is not changed.
     fn bind_to_machine(&self, mut opened: Opened) -> Opened {
         if self.shared {
+            return opened;
+        }
+        if members::registered(&opened.ring.members).next().is_some() {
+            opened.freeze(Reason::Shared);
             return opened;
         }
         let Some(bound) = opened.ring.machine else {

@@ -47,7 +47,9 @@ impl Custody {
     }
 
     /// Removes the slots of these ids and replaces the ring key. Each slot that stays is sealed anew by one of `roots`,
-    /// and refused where none of them opens it. Returns also the names of older generations that are still there.
+    /// and refused where none of them opens it. Returns also the names of older generations that are still there. Where
+    /// several nodes keep the ring, those stay until each of them has acknowledged this one; then
+    /// [`Custody::finish_removal`] takes them away.
     pub fn remove_slots(
         &self,
         base: &Opened,
@@ -81,10 +83,18 @@ impl Custody {
             ring: base.successor()?,
             slots,
             ring_key,
-            prune: base.opened_names.clone(),
+            prune: if self.shared {
+                Vec::new()
+            } else {
+                base.opened_names.clone()
+            },
         };
         let opened = self.succeed(base, next, now)?;
-        let left = self.left_beside(&opened)?;
+        let left = if self.shared {
+            Vec::new()
+        } else {
+            self.left_beside(&opened)?
+        };
         Ok((opened, left))
     }
 

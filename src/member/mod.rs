@@ -26,7 +26,7 @@ use crate::custody::{Custody, Opened, Version};
 use crate::format::generation::{self, Hash};
 use crate::keyring::KeyId;
 use crate::keyring::lifecycle::Refusal;
-use crate::keyring::members::{self, NodeName};
+use crate::keyring::members::{self, Instance, NodeName};
 use crate::keyring::ring::UnixTime;
 use crate::nodes::{self, Me, Missing, Rotation, Step, View};
 use crate::store::{EtcdStore, Snapshot};
@@ -152,9 +152,9 @@ impl Member {
         self.versions.values()
     }
 
-    /// Finds out which node this is, and so makes its copy's directory one that has something in it.
-    pub fn begin(&mut self, custody: &Custody) -> Result<(), MemberError> {
-        self.me(custody).map(drop)
+    /// Finds out which instance of its node this is, and so makes its copy's directory one that has something in it.
+    pub fn begin(&mut self, custody: &Custody) -> Result<Instance, MemberError> {
+        self.me(custody).map(|me| me.instance)
     }
 
     /// Takes every step that there is to take. Ends by `until`, give or take the call that is under way.

@@ -84,6 +84,14 @@ impl Several {
         }
     }
 
+    /// That etcd was not read since this server started: then what it serves is as its copy has it.
+    pub(super) fn provisional(&self) -> Option<String> {
+        self.read.is_none().then(|| {
+            "provisional: etcd has not been read since this server started; it serves from this node's copy"
+                .to_owned()
+        })
+    }
+
     /// For status and metrics, and what is wrong.
     pub(super) fn health(&self) -> (Option<SeveralHealth>, Option<String>) {
         let standing = self.last.as_ref().map(|it| &it.standing);
@@ -174,6 +182,7 @@ impl Reloader {
                 Err(why) => self.stopped(&mut several, &why),
             }
             self.learn(&several);
+            self.forget_removed(now);
             several.watch();
         }
         several.live();
@@ -220,6 +229,16 @@ impl Reloader {
             self.serve_nothing(&format!("there is no copy of the ring here yet: {why}"));
         } else {
             several.trouble.raise(&format!("{why}; hint: {}", why.hint()));
+        }
+    }
+
+    /// A root that was removed opens nothing here any more: this node has opened the new ring key from its disk.
+    fn forget_removed(&mut self, now: UnixTime) {
+        let half = |it: &&Opened| it.frozen.is_none() && !it.joined && !it.half_removed().is_empty();
+        if let Some(opened) = self.opened.as_ref().filter(half)
+            && self.custody.finish_removal(opened, now).is_ok()
+        {
+            let _ = Self::reread(self, now);
         }
     }
 

@@ -309,13 +309,17 @@ impl Reloader {
             .opened
             .as_ref()
             .and_then(|opened| RingHealth::of(opened, self.clocks(now, opened), self.period));
-        let warnings = self
+        let mut warnings = self
             .opened
             .as_ref()
             .map(|it| it.warnings.clone())
             .unwrap_or_default();
         let (several, trouble) = match &self.several {
-            Some(several) => several.lock().unwrap_or_else(PoisonError::into_inner).health(),
+            Some(several) => {
+                let several = several.lock().unwrap_or_else(PoisonError::into_inner);
+                warnings.extend(several.provisional().filter(|_| ring.is_some()));
+                several.health()
+            }
             None => (None, None),
         };
         let own = [&self.load_trouble, &self.rotation_trouble];

@@ -4,7 +4,7 @@ use super::places::Places;
 use super::protect::Protection;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
-use crate::reload::{Health, RingHealth};
+use crate::reload::{Health, RingHealth, SeveralHealth};
 use crate::telemetry::Gauges;
 
 /// What the gauges are read from.
@@ -30,6 +30,9 @@ pub(super) fn collect(sources: &Sources<'_>) -> Gauges {
         keys(&mut gauges, ring);
         rotation(&mut gauges, ring);
         copies(&mut gauges, ring);
+    }
+    if let Some(several) = &sources.health.several {
+        nodes(&mut gauges, several);
     }
     gauges
 }
@@ -130,6 +133,45 @@ fn rotation(gauges: &mut Gauges, ring: &RingHealth) {
         "ring_frozen",
         "1 when the ring serves and is not changed, as `kekring status` says",
         ring.frozen.is_some(),
+    );
+}
+
+/// Only where several nodes keep the ring.
+fn nodes(gauges: &mut Gauges, several: &SeveralHealth) {
+    gauges.time(
+        "etcd_read_timestamp",
+        "When the ring on etcd was last read, in Unix seconds; 0: not since this server started",
+        several.read.unwrap_or(UnixTime(0)),
+    );
+    gauges.number(
+        "nodes_registered",
+        "Nodes that keep the ring; a rotation waits for each of them",
+        several.nodes.len(),
+    );
+    let acknowledged = several.nodes.iter().filter_map(|(name, generation)| {
+        let generation = usize::try_from((*generation)?).unwrap_or(usize::MAX);
+        Some((name.clone(), generation))
+    });
+    gauges.by(
+        (
+            "node_acknowledged_generation",
+            "The newest generation that a node has acknowledged; absent where there is no valid word of it",
+        ),
+        "node",
+        acknowledged,
+    );
+    gauges.by(
+        (
+            "node_waited_for",
+            "1 while a rotation, or the joining of histories, waits for this node",
+        ),
+        "node",
+        several.missing.iter().map(|(name, _)| (name.clone(), 1)),
+    );
+    gauges.whether(
+        "histories_parted",
+        "1 while the nodes' histories of the ring have parted and are not joined yet",
+        several.parted,
     );
 }
 

@@ -54,6 +54,12 @@ pub struct ServerStatus {
     /// Where telemetry listens; empty while it does not.
     #[serde(default)]
     pub telemetry: String,
+    /// When the ring on etcd was last read, RFC 3339; empty where it was not since the start, or lies in files.
+    #[serde(default)]
+    pub etcd_read: String,
+    /// For which nodes a rotation, or the joining of histories, waits, and why.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
     /// How many connections were refused for their user.
     #[serde(default)]
     pub refused_peers: u64,
@@ -120,6 +126,7 @@ impl StatusFile {
     fn collect(&self) -> ServerStatus {
         let (health, telemetry) = (self.health.borrow(), self.telemetry.borrow());
         let (time, ring) = (now(), health.ring.as_ref());
+        let several = health.several.as_ref();
         let text = |field: fn(&RingHealth) -> String| ring.map(field).unwrap_or_default();
         let warnings = health.warnings.iter().chain(&telemetry.trouble);
         let connections = self.shared.places.open().into_iter();
@@ -140,6 +147,12 @@ impl StatusFile {
             warnings: warnings.cloned().collect(),
             protections: self.protections.iter().map(ToString::to_string).collect(),
             telemetry: telemetry.address.map(|it| it.to_string()).unwrap_or_default(),
+            etcd_read: several.and_then(|it| it.read).map(shown_time).unwrap_or_default(),
+            waits_for: several
+                .iter()
+                .flat_map(|it| &it.missing)
+                .map(|(name, why)| format!("{name}: {why}"))
+                .collect(),
             refused_peers: self.shared.metrics.peers_refused.get(),
             connections: connections.map(connection).collect(),
         }
@@ -161,6 +174,7 @@ fn account(status: &ServerStatus) -> Account {
     status.connections.truncate(MOST_TOLD);
     let whole = serde_json::to_vec(&status).unwrap_or_default();
     (status.written, status.written_unix) = (String::new(), 0);
+    status.etcd_read = String::new();
     for connection in &mut status.connections {
         connection.last_status = String::new();
     }

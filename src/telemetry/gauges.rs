@@ -40,16 +40,16 @@ impl Gauges {
     }
 
     /// Numbers by the value of one label.
-    pub fn by(
+    pub fn by<L: Into<String>>(
         &mut self,
         (name, help): (&str, &str),
         label: &'static str,
-        numbers: impl IntoIterator<Item = (&'static str, usize)>,
+        numbers: impl IntoIterator<Item = (L, usize)>,
     ) {
         let family: Family<Labels, Gauge> = Family::default();
         for (value, number) in numbers {
             let number = i64::try_from(number).unwrap_or(i64::MAX);
-            family.get_or_create(&vec![(label, value.to_owned())]).set(number);
+            family.get_or_create(&vec![(label, value.into())]).set(number);
         }
         self.0.register(name, help, family);
     }

@@ -10,13 +10,13 @@ use source::{File, sources};
 
 /// Each module, and the modules of this crate that it may name. In the order of `lib.rs`: the way of a request, the way
 /// of a change, the edges.
-const MAY_KNOW: [(&str, &[&str]); 17] = [
+const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("crypto", &[]),
     // The ring and the bytes of a wrapped seed know each other: a key encrypts by wrapping.
     ("keyring", &["crypto", "format"]),
     (
         "server",
-        &["custody", "keyring", "reload", "service", "telemetry"],
+        &["custody", "keyring", "member", "reload", "service", "telemetry"],
     ),
     // `server` for what a connection was last told, and nothing else of it.
     (
@@ -35,10 +35,27 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
     // Decides only: it sees neither a store nor a clock, and so a model checker can run it.
     ("nodes", &["crypto", "format", "keyring"]),
     ("format", &["crypto", "keyring", "proto"]),
-    ("reload", &["crypto", "custody", "keyring", "store", "telemetry"]),
+    // Does what `nodes` decides: reads etcd's store, and writes there and in this node's copy.
+    (
+        "member",
+        &["crypto", "custody", "etcd", "format", "keyring", "nodes", "store"],
+    ),
+    (
+        "reload",
+        &[
+            "crypto",
+            "custody",
+            "etcd",
+            "keyring",
+            "member",
+            "nodes",
+            "store",
+            "telemetry",
+        ],
+    ),
     // Roots and stores never meet; only custody knows both.
     ("root", &["crypto", "format", "proto"]),
-    ("store", &["format"]),
+    ("store", &["etcd", "format"]),
     ("cluster", &["crypto", "proto"]),
     // A client of a protocol: what is kept there is nothing to it.
     ("etcd", &["proto"]),
@@ -48,7 +65,10 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
             "config",
             "crypto",
             "custody",
+            // How long a call may take, and which ports it needs.
+            "etcd",
             "keyring",
+            "member",
             "proto",
             "root",
             "server",
@@ -57,7 +77,7 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
             "telemetry",
         ],
     ),
-    ("config", &["root"]),
+    ("config", &["etcd", "root"]),
     ("proto", &[]),
     ("telemetry", &["config", "keyring"]),
     ("main", &[]),
@@ -103,6 +123,8 @@ const ONLY_IN: [(&[&str], &[&str], &str); 11] = [
             "server",
             "service",
             "reload",
+            // A pass ends in time, whatever etcd does.
+            "member",
             "cli",
             // A call ends in time, whatever the members do.
             "etcd",

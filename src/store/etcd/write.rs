@@ -204,6 +204,24 @@ impl EtcdStore {
         Ok(())
     }
 
+    /// Takes the whole ring out of etcd, where its head is still this one and histories have not parted.
+    pub fn take_away(&self, id: [u8; 16], head: &str) -> Result<(), StoreError> {
+        let same = Target::Value(head.as_bytes().to_vec());
+        let txn = Txn {
+            compares: vec![
+                Compare::equal(self.span(&id, "head")?, same),
+                Compare::absent(self.span(&id, "fork")?),
+            ],
+            then: vec![Op::Delete(Span::prefix(self.key(&id, ""))?)],
+            otherwise: Vec::new(),
+        };
+        match self.client.txn(txn, WITHIN) {
+            Ok(outcome) if outcome.succeeded => Ok(()),
+            Ok(_) => Err(self.conflict()),
+            Err(why) => Err(why.into()),
+        }
+    }
+
     pub(super) fn put_backup(&self, record: &[u8]) -> Result<(), StoreError> {
         match self.id.get() {
             Some(id) => self.put(Vec::new(), self.span(id, "backup")?, record, WITHIN),
