@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{API_VERSION, Config, EtcdStore, KIND, MAX_SOCKET_PATH, Store, Telemetry};
+use super::{API_VERSION, Config, KIND, MAX_SOCKET_PATH, Store, Telemetry};
 use crate::root::{MAX_ROOTS, RootConfig};
 
 impl Config {
@@ -18,17 +18,7 @@ impl Config {
         if self.kind != KIND {
             return Err(format!("kind is {:?}, expected {KIND:?}", self.kind));
         }
-        let dir = self.ring.store.local();
-        match &self.ring.store {
-            Store::File { .. } => absolute("ring.store.file.dir", dir)?,
-            Store::Etcd(etcd) => check_etcd(etcd)?,
-        }
-        if !self.ring.mirror.as_os_str().is_empty() {
-            absolute("ring.mirror", &self.ring.mirror)?;
-            if self.ring.mirror == dir {
-                return Err("ring.mirror is the ring's own directory".into());
-            }
-        }
+        self.check_store()?;
         self.check_roots()?;
         self.check_socket()?;
         self.telemetry.address()?;
@@ -45,6 +35,31 @@ impl Config {
         let named = self.ring.id.len() == 32 && self.ring.id.chars().all(hex);
         if !self.ring.id.is_empty() && !named {
             return Err("ring.id is not 32 lower-case hexadecimal digits".into());
+        }
+        Ok(())
+    }
+
+    fn check_store(&self) -> Result<(), String> {
+        let own = match &self.ring.store {
+            Store::File { dir } => {
+                absolute("ring.store.file.dir", dir)?;
+                "the ring's own directory"
+            }
+            Store::Etcd(etcd) => {
+                etcd.check()?;
+                // Nodes of a ring on etcd know each other by name.
+                self.member_name()?;
+                "ring.store.etcd.localCopy"
+            }
+        };
+        if self.ring.mirror.as_os_str().is_empty() {
+            return Ok(());
+        }
+        absolute("ring.mirror", &self.ring.mirror)?;
+        if self.ring.mirror == self.ring.store.local() {
+            return Err(format!(
+                "ring.mirror is {own}: name a directory on another disk, or none"
+            ));
         }
         Ok(())
     }
@@ -106,10 +121,6 @@ impl Telemetry {
     }
 }
 
-fn check_etcd(etcd: &EtcdStore) -> Result<(), String> {
-    absolute("ring.store.etcd.localCopy", &etcd.local_copy)
-}
-
 fn check_root(root: &RootConfig) -> Result<(), String> {
     match root {
         RootConfig::File(root) | RootConfig::Passphrase(root) => absolute("the path of a root", &root.path),
@@ -122,7 +133,7 @@ fn check_root(root: &RootConfig) -> Result<(), String> {
     }
 }
 
-fn absolute(what: &str, path: &Path) -> Result<(), String> {
+pub(super) fn absolute(what: &str, path: &Path) -> Result<(), String> {
     if path.is_absolute() {
         return Ok(());
     }

@@ -12,12 +12,12 @@ const PREFIX: &str = "KEKRING_";
 enum Form {
     /// As it is.
     Text,
-    /// YAML: a list of numbers, or the roots.
+    /// YAML: a list of numbers or of texts, or the roots.
     Yaml,
 }
 
 /// Every key that a variable can set.
-const KEYS: [(&str, &[&str], Form); 16] = [
+const KEYS: [(&str, &[&str], Form); 24] = [
     ("KEKRING_NODE_NAME", &["node", "name"], Form::Text),
     (
         "KEKRING_NODE_MACHINE_ID_FILE",
@@ -41,6 +41,46 @@ const KEYS: [(&str, &[&str], Form); 16] = [
     (
         "KEKRING_RING_STORE_FILE_DIR",
         &["ring", "store", "file", "dir"],
+        Form::Text,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_ENDPOINTS",
+        &["ring", "store", "etcd", "endpoints"],
+        Form::Yaml,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_PREFIX",
+        &["ring", "store", "etcd", "prefix"],
+        Form::Text,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_TLS_CA",
+        &["ring", "store", "etcd", "tls", "ca"],
+        Form::Text,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_TLS_CERT",
+        &["ring", "store", "etcd", "tls", "cert"],
+        Form::Text,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_TLS_KEY",
+        &["ring", "store", "etcd", "tls", "key"],
+        Form::Text,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_USER_NAME",
+        &["ring", "store", "etcd", "user", "name"],
+        Form::Text,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_USER_PASSWORD_FILE",
+        &["ring", "store", "etcd", "user", "passwordFile"],
+        Form::Text,
+    ),
+    (
+        "KEKRING_RING_STORE_ETCD_LOCAL_COPY",
+        &["ring", "store", "etcd", "localCopy"],
         Form::Text,
     ),
     ("KEKRING_RING_MIRROR", &["ring", "mirror"], Form::Text),
@@ -74,9 +114,23 @@ pub(super) fn overlay(
             Form::Text => Tree::text(text),
             Form::Yaml => yaml::load(&text).map_err(|why| format!("{key}: {why}"))?,
         };
+        if let ["ring", "store", kind, ..] = path {
+            one_store(tree, kind, key)?;
+        }
         tree.set(path, value, key);
     }
     Ok(())
+}
+
+/// A variable chooses a store where none is chosen, and never a second one.
+fn one_store(tree: &Tree, kind: &str, key: &str) -> Result<(), String> {
+    let chosen = tree.keys(&["ring", "store"]);
+    match chosen.into_iter().find(|it| *it != kind) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "{key} sets ring.store.{kind}, and ring.store.{other} is set too: a ring has exactly one store, take one of them away"
+        )),
+    }
 }
 
 /// `--dev` keeps everything in its directory; the period, the telemetry listener and the log may be set.

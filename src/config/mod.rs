@@ -2,6 +2,7 @@
 
 mod check;
 mod environment;
+mod etcd;
 mod values;
 pub mod yaml;
 
@@ -11,12 +12,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use etcd::{DEFAULT_PREFIX, EtcdStore, EtcdTls, EtcdUser, MAX_ENDPOINTS, MAX_PREFIX};
 pub use values::{Mode, parse as duration, shown_duration};
 
+use crate::keyring::members::NodeName;
 use crate::root::{PathConfig, RootConfig};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/kekring/config.yaml";
+/// Where this node's generations lie when nothing else is said: the ring, or its copy.
+pub const DEFAULT_DIR: &str = "/var/lib/kekring";
 /// JSON Schema of a configuration, for editors; the parser is the judge.
 pub const SCHEMA: &str = include_str!("schema.json");
 const API_VERSION: &str = "kekring/v1alpha1";
@@ -129,58 +134,6 @@ pub enum Store {
     Etcd(EtcdStore),
 }
 
-/// The ring on etcd.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct EtcdStore {
-    /// Its members, tried in this order: `https://HOST:2379`, or `http://` on loopback.
-    pub endpoints: Vec<String>,
-    /// What its keys begin with; the ring's id follows.
-    #[serde(default = "default_prefix")]
-    pub prefix: String,
-    /// For `https://`.
-    #[serde(default)]
-    pub tls: Option<EtcdTls>,
-    /// Where etcd has users with passwords.
-    #[serde(default)]
-    pub user: Option<EtcdUser>,
-    /// The directory of this node's sealed copy, 0700: what it serves from while etcd is away.
-    #[serde(default = "default_dir")]
-    pub local_copy: PathBuf,
-}
-
-/// Certificates, PEM; the files are read again when they change.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct EtcdTls {
-    /// Who signs the members' certificates.
-    pub ca: PathBuf,
-    /// Our certificate, where etcd asks for one.
-    #[serde(default)]
-    pub cert: PathBuf,
-    /// Its private key.
-    #[serde(default)]
-    pub key: PathBuf,
-}
-
-/// A user of etcd.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct EtcdUser {
-    /// Its name.
-    pub name: String,
-    /// The file that holds the password.
-    pub password_file: PathBuf,
-}
-
-fn default_dir() -> PathBuf {
-    "/var/lib/kekring".into()
-}
-
-fn default_prefix() -> String {
-    "/kekring".into()
-}
-
 impl Store {
     /// Where this node's own generations lie: the ring, or its copy.
     pub fn local(&self) -> &Path {
@@ -193,7 +146,9 @@ impl Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self::File { dir: default_dir() }
+        Self::File {
+            dir: DEFAULT_DIR.into(),
+        }
     }
 }
 
@@ -371,28 +326,17 @@ impl Config {
             self.node.name.clone()
         }
     }
-}
 
-impl EtcdStore {
-    /// What the client of etcd needs to know.
-    pub fn client(&self) -> Result<crate::etcd::Config, crate::etcd::EtcdError> {
-        use crate::etcd::{Config, Endpoint, Identity, TlsFiles, User};
-        let endpoints = self.endpoints.iter().map(|it| Endpoint::parse(it));
-        let tls = self.tls.as_ref().map(|tls| TlsFiles {
-            ca: tls.ca.clone(),
-            identity: (!tls.cert.as_os_str().is_empty()).then(|| Identity {
-                cert: tls.cert.clone(),
-                key: tls.key.clone(),
-            }),
-        });
-        let user = self.user.as_ref().map(|user| User {
-            name: user.name.clone(),
-            password_file: user.password_file.clone(),
-        });
-        Ok(Config {
-            endpoints: endpoints.collect::<Result<_, _>>()?,
-            tls,
-            user,
+    /// That name as a ring of several nodes knows it, in lower case; else what to do about it.
+    pub fn member_name(&self) -> Result<NodeName, String> {
+        let name = self.node_name();
+        name.to_lowercase().parse().map_err(|why| {
+            let whose = if self.node.name.is_empty() {
+                "node.name is empty and the host name"
+            } else {
+                "node.name"
+            };
+            format!("{whose} is {name:?}, {why}; give each node of a ring on etcd a node.name of its own")
         })
     }
 }

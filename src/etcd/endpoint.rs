@@ -25,11 +25,6 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// From `https://HOST[:PORT]`, or `http://` with a loopback address or `localhost`.
     pub fn parse(text: &str) -> Result<Self, EtcdError> {
         let wrong = |why: &str| EtcdError::Config(format!("cannot use the etcd endpoint {text:?}: {why}"));
@@ -75,6 +70,21 @@ impl Endpoint {
             return Err(wrong("write https://HOST:2379"));
         };
         Ok(Self { host, port, name })
+    }
+
+    /// The TCP port that is connected to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it is `https://`.
+    pub fn is_secured(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// Whether its host is a name, which is looked up before each connection.
+    pub fn is_named(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
     }
 
     pub(super) fn address(&self) -> (&str, u16) {
@@ -132,6 +142,22 @@ mod tests {
                 endpoint.origin().to_string().to_lowercase(),
                 format!("{shown}/").to_lowercase()
             );
+        }
+    }
+
+    #[test]
+    fn tells_what_it_takes_to_reach_it() {
+        for (text, port, secured, named) in [
+            ("https://10.0.0.1", 2379, true, false),
+            ("https://[fd00::1]:1", 1, true, false),
+            ("http://localhost:4001", 4001, false, true),
+            ("https://etcd-0.example:2379", 2379, true, true),
+        ] {
+            let endpoint = Endpoint::parse(text).unwrap();
+
+            assert_eq!(endpoint.port(), port, "{text}");
+            assert_eq!(endpoint.is_secured(), secured, "{text}");
+            assert_eq!(endpoint.is_named(), named, "{text}");
         }
     }
 

@@ -15,7 +15,7 @@ ring:
 
 /// A configuration, and what is wrong with it.
 fn mistakes() -> Vec<(String, &'static str)> {
-    let cases: [(&str, &'static str); 23] = [
+    let cases: [(&str, &'static str); 28] = [
         ("", "a map of keys and values belongs here"),
         ("[]", "a map of keys and values belongs here"),
         ("a: [", "line 1"),
@@ -54,7 +54,33 @@ fn mistakes() -> Vec<(String, &'static str)> {
         (&format!("{GOOD}node: {{name: \"a b\"}}\n"), "node.name"),
         (&format!("{GOOD}telemetry: {{log: {{level: loud}}}}\n"), "loud"),
         (&GOOD.replace("/var/lib/kekring", "lib"), "ring.store.file.dir"),
-        (&GOOD.replace("file: {dir", "etcd: {dir"), "etcd"),
+        (
+            &GOOD.replace("file: {dir", "s3: {dir"),
+            "line 4 column 11: unknown variant `s3`, expected `file` or `etcd`",
+        ),
+        (
+            &GOOD.replace("file: {dir", "etcd: {dir"),
+            "line 4 column 18: unknown field `dir`, expected one of `endpoints`",
+        ),
+        (
+            &GOOD.replace(
+                "{file: {dir",
+                "{etcd: {endpoints: [https://10.0.0.1]}, file: {dir",
+            ),
+            "line 4 column 10: exactly one of `file`, `etcd` belongs here, not `etcd`, `file`",
+        ),
+        (
+            &GOOD.replace("{file: {dir: /var/lib/kekring}}", "{}"),
+            "line 4 column 10: exactly one of `file`, `etcd` belongs here",
+        ),
+        (
+            &GOOD.replace("{file: {dir: /var/lib/kekring}}", "{etcd: {}}"),
+            "ring.store.etcd.endpoints is empty",
+        ),
+        (
+            &GOOD.replace("{file: {dir: /var/lib/kekring}}", "etcd"),
+            "line 4 column 10: this is a key, and its value is missing",
+        ),
         (&GOOD.replace("- file", "- tpm"), "tpm"),
         (
             &GOOD.replace("\n  - file: {path: /etc/kekring/root.key}", " []"),
@@ -95,6 +121,9 @@ fn an_unknown_key_is_refused_at_every_level() {
         "{socket: {unknwon: 1}}",
         "{ring: {unknwon: 1}}",
         "{ring: {store: {file: {unknwon: 1}}}}",
+        "{ring: {store: {file: null, etcd: {unknwon: 1}}}}",
+        "{ring: {store: {file: null, etcd: {tls: {unknwon: 1}}}}}",
+        "{ring: {store: {file: null, etcd: {user: {unknwon: 1}}}}}",
         "{ring: {roots: [{file: {path: /a, unknwon: 1}}]}}",
         "{ring: {roots: [{passphrase: {path: /a, unknwon: 1}}]}}",
         "{rotation: {unknwon: 1}}",

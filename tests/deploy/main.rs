@@ -22,14 +22,16 @@ use kekring::config::{Config, Node, Rotation, Socket, Store, Telemetry};
 use serde_json::Value;
 use support::{configuration_keys, in_repository, kekring, shown};
 
-/// The one sample of today's only store.
+/// The sample with every key of a file ring.
 const FILE: &str = "deploy/config/file.yaml";
+/// The sample with every key of a ring on etcd.
+const ETCD: &str = "deploy/config/etcd.yaml";
 
 #[test]
 fn every_configuration_in_deploy_passes_config_check() {
     let samples = samples();
 
-    assert!(samples.len() >= 3, "{samples:?}");
+    assert!(samples.len() >= 6, "{samples:?}");
     for sample in samples {
         let output = kekring(&["config", "check", "--config"])
             .arg(&sample)
@@ -61,16 +63,24 @@ fn a_mistyped_key_in_a_sample_would_not_pass() {
 }
 
 #[test]
-fn the_sample_names_every_key() {
-    let sample: Value = serde_saphyr::from_str(&fs::read_to_string(in_repository(FILE)).unwrap()).unwrap();
-
+fn the_samples_name_every_key() {
     let keys = configuration_keys();
 
     assert!(keys.len() >= 15, "{keys:?}");
     for (_, key) in keys {
         let pointer = format!("/{}", key.replace('.', "/"));
-        assert!(sample.pointer(&pointer).is_some(), "{FILE} lacks {key}");
+        assert!(whole_of(&key).pointer(&pointer).is_some(), "no sample has {key}");
     }
+}
+
+/// The sample that has a key: one configuration has one store.
+fn whole_of(key: &str) -> Value {
+    let file = if key.starts_with("ring.store.etcd.") {
+        ETCD
+    } else {
+        FILE
+    };
+    serde_saphyr::from_str(&fs::read_to_string(in_repository(file)).unwrap()).unwrap()
 }
 
 #[test]

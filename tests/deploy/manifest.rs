@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use kekring::config::{Config, Node, Socket, Store};
+use kekring::config::{Config, Node, Socket};
 use kekring::root::RootConfig;
 use serde_json::{Value, json};
 
@@ -108,7 +108,7 @@ fn every_probe_and_the_server_have_a_command_line_that_kekring_takes() {
 #[test]
 fn what_the_configuration_names_is_in_a_directory_that_is_mounted() {
     let config = Config::load(&in_repository(CONFIGURATION)).unwrap();
-    let Store::File { dir } = &config.ring.store;
+    let dir = config.ring.store.local();
     let [RootConfig::File(root)] = config.ring.roots.as_slice() else {
         panic!("one root key file");
     };

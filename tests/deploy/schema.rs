@@ -4,8 +4,20 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Plugin, configuration_keys, in_repository, kekring, shown};
-use crate::{FILE, samples};
+use crate::support::{Plugin, configuration_keys, kekring, shown};
+use crate::{samples, whole_of};
+
+/// What varies, must be given, or is there or not.
+const WITHOUT_DEFAULT: [&str; 8] = [
+    "socket.allowUsers",
+    "ring.store.etcd.endpoints",
+    "ring.store.etcd.tls.ca",
+    "ring.store.etcd.tls.cert",
+    "ring.store.etcd.tls.key",
+    "ring.store.etcd.user.name",
+    "ring.store.etcd.user.passwordFile",
+    "ring.roots",
+];
 
 fn schema() -> Value {
     let output = kekring(&["config", "schema"]).output().unwrap();
@@ -30,7 +42,6 @@ fn every_sample_keeps_to_the_schema() {
 #[test]
 fn the_schema_has_every_key_with_its_default() {
     let schema = schema();
-    let sample = yaml(&fs::read_to_string(in_repository(FILE)).unwrap());
 
     let mut keys: Vec<String> = configuration_keys().into_iter().map(|(_, key)| key).collect();
     keys.sort();
@@ -44,10 +55,9 @@ fn the_schema_has_every_key_with_its_default() {
             place = &place["properties"][step];
             path = format!("{path}/{step}");
         }
-        // Neither has a default: the one varies, the other must be given.
-        if key != "socket.allowUsers" && key != "ring.roots" {
-            let shown = &sample.pointer(&path).unwrap();
-            assert_eq!(place["default"], **shown, "{key}");
+        if !WITHOUT_DEFAULT.contains(&key.as_str()) {
+            let shown = whole_of(key).pointer(&path).unwrap().clone();
+            assert_eq!(place["default"], shown, "{key}");
         }
     }
 }
@@ -100,26 +110,77 @@ fn what_the_schema_refuses_is_refused_by_kekring_too() {
         "{ring: {roots: [{credential: {name: a/b}}]}}",
         "{ring: {store: {file: {dir: relative}}}}",
         "{ring: {store: {file: {unknwon: 1}}}}",
+        "{ring: {store: {s3: {}}}}",
+        "{ring: {store: {file: null}}}",
+        "{ring: {store: {etcd: {endpoints: [https://a]}}}}",
         "{rotation: {unknwon: 1}}",
         "{telemetry: {unknwon: 1}}",
         "{telemetry: {log: {level: loud}}}",
     ] {
-        plugin.configure(mistake);
-        let text = fs::read_to_string(&plugin.config).unwrap();
-
-        assert!(
-            !keeps(&schema, &schema, &yaml(&text)),
-            "the schema takes {mistake}"
-        );
-        assert_eq!(
-            plugin.verb(&["config", "check"]).status.code(),
-            Some(2),
-            "{mistake}"
-        );
+        assert_eq!(taken(&schema, &plugin, mistake), (false, false), "{mistake}");
     }
-    plugin.configure("{}");
+    assert_eq!(taken(&schema, &plugin, "{}"), (true, true));
+}
+
+#[test]
+fn what_the_schema_says_of_a_ring_on_etcd_kekring_says_too() {
+    let schema = schema();
+    let plugin = Plugin::unmade("{}");
+    let secured = "endpoints: [https://a], tls: {ca: /a}";
+    let long = format!("{secured}, prefix: /{}", "k".repeat(200));
+    let longest = format!("{secured}, prefix: /{}", "k".repeat(199));
+    let many: Vec<String> = (0..17).map(|it| format!("http://127.0.0.{it}")).collect();
+    let many = format!("endpoints: [{}]", many.join(", "));
+    for (etcd, good) in [
+        (secured, true),
+        ("endpoints: [HTTP://localhost, http://127.0.0.1:1]", true),
+        (&longest, true),
+        (&long, false),
+        (&many, false),
+        ("", false),
+        ("endpoints: []", false),
+        ("endpoints: https://a", false),
+        ("endpoints: [a]", false),
+        ("endpoints: [http://localhost, http://localhost]", false),
+        (&format!("{secured}, unknwon: 1"), false),
+        (&format!("{secured}, prefix: k"), false),
+        (&format!("{secured}, prefix: /k/"), false),
+        (&format!("{secured}, prefix: /"), false),
+        (&format!("{secured}, prefix: /a b"), false),
+        (&format!("{secured}, prefix: /a/b"), true),
+        (&format!("{secured}, localCopy: copy"), false),
+        (&format!("{secured}, user: {{name: a, passwordFile: /a}}"), true),
+        (&format!("{secured}, user: {{name: a}}"), false),
+        (
+            &format!("{secured}, user: {{name: \"\", passwordFile: /a}}"),
+            false,
+        ),
+        (&format!("{secured}, user: {{name: a, passwordFile: a}}"), false),
+        ("endpoints: [https://a], tls: {ca: a}", false),
+        ("endpoints: [https://a], tls: {ca: /a, cert: /b, key: /c}", true),
+        (
+            "endpoints: [https://a], tls: {ca: /a, cert: \"\", key: \"\"}",
+            true,
+        ),
+        ("endpoints: [https://a], tls: {ca: /a, cert: b, key: /c}", false),
+        ("endpoints: [https://a], tls: {ca: /a, unknwon: 1}", false),
+    ] {
+        let tweak = format!("{{ring: {{store: {{file: null, etcd: {{{etcd}}}}}}}}}");
+        assert_eq!(taken(&schema, &plugin, &tweak), (good, good), "{etcd}");
+    }
+}
+
+/// Whether the schema takes a configuration with that tweak, and whether kekring does.
+fn taken(schema: &Value, plugin: &Plugin, tweak: &str) -> (bool, bool) {
+    plugin.configure(tweak);
     let text = fs::read_to_string(&plugin.config).unwrap();
-    assert!(keeps(&schema, &schema, &yaml(&text)));
+    let output = plugin.verb(&["config", "check"]);
+    assert!(
+        matches!(output.status.code(), Some(0 | 2)),
+        "{tweak}: {}",
+        shown(&output)
+    );
+    (keeps(schema, schema, &yaml(&text)), output.status.success())
 }
 
 /// Every key below `schema` that has none below it.
@@ -155,11 +216,20 @@ fn keeps(root: &Value, schema: &Value, value: &Value) -> bool {
         ("const", _) => value == wanted,
         ("enum", _) => wanted.as_array().unwrap().contains(value),
         ("pattern", Value::String(text)) => fits(wanted.as_str().unwrap(), text),
+        ("minLength", Value::String(text)) => text.len() >= number(wanted),
         ("maxLength", Value::String(text)) => text.len() <= number(wanted),
+        ("oneOf", _) => {
+            let ways = wanted.as_array().unwrap().iter();
+            ways.filter(|way| keeps(root, way, value)).count() == 1
+        }
         ("minimum", Value::Number(it)) => it.as_i64() >= wanted.as_i64(),
         ("maximum", Value::Number(it)) => it.as_i64() <= wanted.as_i64(),
         ("minItems", Value::Array(items)) => items.len() >= number(wanted),
         ("maxItems", Value::Array(items)) => items.len() <= number(wanted),
+        ("uniqueItems", Value::Array(items)) => {
+            let mut rest = items.iter();
+            std::iter::from_fn(|| rest.next().map(|it| rest.as_slice().contains(it))).all(|twice| !twice)
+        }
         ("items", Value::Array(items)) => items.iter().all(|it| keeps(root, wanted, it)),
         ("minProperties", Value::Object(map)) => map.len() >= number(wanted),
         ("maxProperties", Value::Object(map)) => map.len() <= number(wanted),
@@ -177,7 +247,7 @@ fn keeps(root: &Value, schema: &Value, value: &Value) -> bool {
         }),
         // A keyword for another type than that of the value, which `type` refuses.
         (other, _) => {
-            let known = "pattern maxLength minimum maximum minItems maxItems items minProperties maxProperties required \
+            let known = "pattern minLength maxLength minimum maximum minItems maxItems uniqueItems items minProperties maxProperties required \
                 additionalProperties properties";
             assert!(known.contains(other), "keyword {other}: teach it to this test");
             true
@@ -200,6 +270,16 @@ fn fits(pattern: &str, text: &str) -> bool {
         "^(/.*)?$" => text.is_empty() || text.starts_with('/'),
         "^([0-9a-f]{32})?$" => {
             text.is_empty() || text.len() == 32 && data_encoding::HEXLOWER.decode(text.as_bytes()).is_ok()
+        }
+        "^[Hh][Tt][Tt][Pp][Ss]?://" => {
+            let text = text.to_lowercase();
+            text.starts_with("http://") || text.starts_with("https://")
+        }
+        "^/[!-~]*[!-.0-~]$" => {
+            text.len() > 1
+                && text.starts_with('/')
+                && !text.ends_with('/')
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
         }
         "^[A-Za-z0-9._-]{0,253}$" => text.len() <= 253 && plain(text),
         "^[A-Za-z0-9._-]{1,255}$" => (1..=255).contains(&text.len()) && plain(text),

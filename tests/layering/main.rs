@@ -77,7 +77,8 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
             "telemetry",
         ],
     ),
-    ("config", &["etcd", "root"]),
+    // It says no to what the client of etcd could not use, and to a name that no node can have.
+    ("config", &["etcd", "keyring", "root"]),
     ("proto", &[]),
     ("telemetry", &["config", "keyring"]),
     ("main", &[]),

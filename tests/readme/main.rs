@@ -106,7 +106,7 @@ fn the_manifest_has_both_flags_and_mounts_what_it_names() {
 #[test]
 fn the_table_of_keys_has_every_key_with_its_default() {
     let socket = Socket::default();
-    let Store::File { dir } = Store::default();
+    let file = Store::default();
     let Telemetry { listen, log } = Telemetry::default();
     let defaults = [
         (
@@ -115,7 +115,9 @@ fn the_table_of_keys_has_every_key_with_its_default() {
         ),
         ("socket.path", socket.path.display().to_string()),
         ("socket.mode", format!("{:04o}", socket.mode.0)),
-        ("ring.store.file.dir", dir.display().to_string()),
+        ("ring.store.file.dir", file.local().display().to_string()),
+        ("ring.store.etcd.prefix", config::DEFAULT_PREFIX.to_owned()),
+        ("ring.store.etcd.localCopy", config::DEFAULT_DIR.to_owned()),
         ("telemetry.listen", listen),
         ("telemetry.log.format", format!("{:?}", log.format).to_lowercase()),
         ("telemetry.log.level", format!("{:?}", log.level).to_lowercase()),

@@ -46,7 +46,7 @@ impl Plugin {
     }
 
     /// The same with other settings: YAML that is laid over the configuration, such as
-    /// `{rotation: {period: 2s}, socket: {mode: "0660"}}`. Mappings are merged, all else is replaced.
+    /// `{rotation: {period: 2s}, socket: {mode: "0660"}}`. Mappings are merged, null takes a key away, all else is replaced.
     pub(crate) fn with(config_tweaks: &str) -> Self {
         let mut plugin = Self::prepared(config_tweaks);
         plugin.serve();
@@ -414,11 +414,15 @@ pub(crate) fn wait_until(what: &str, deadline: Duration, mut condition: impl FnM
     }
 }
 
-/// Lays one tree over another: mappings are merged, all else is replaced.
+/// Lays one tree over another: mappings are merged, null takes a key away, all else is replaced.
 pub(crate) fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (name, value) in over {
+                if value.is_null() {
+                    base.remove(&name);
+                    continue;
+                }
                 merge(base.entry(name).or_insert(Value::Null), value);
             }
         }

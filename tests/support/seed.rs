@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use kekring::config::{Config, Store};
+use kekring::config::Config;
 use kekring::crypto::secret::SecretBytes;
 use kekring::custody::{Custody, Opened};
 use kekring::store::FileStore;
@@ -29,7 +29,7 @@ pub fn keys(config: &Path) -> Vec<(String, Vec<u8>)> {
 
 fn opened(config: &Path) -> Opened {
     let config = Config::load(config).unwrap();
-    let Store::File { dir } = config.ring.store;
+    let dir = config.ring.store.local().to_owned();
     let custody = Custody {
         store: Box::new(FileStore::new(dir, None)),
         roots: config.ring.roots.iter().map(|root| root.build()).collect(),

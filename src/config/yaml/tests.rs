@@ -91,7 +91,11 @@ fn an_error_says_what_belongs_there_and_names_the_innermost_place() {
         ),
         (
             "inner:\n- {word: 1, map: 2}\n",
-            "line 2 column 3: exactly one key belongs here",
+            "line 2 column 3: exactly one of `word`, `map` belongs here, not `word`, `map`",
+        ),
+        (
+            "inner:\n- {}\n",
+            "line 2 column 3: exactly one of `word`, `map` belongs here",
         ),
         ("inner: word\n", "line 1 column 8: a list belongs here"),
         ("inner: []\nname: [x]\n", "line 2 column 7: a text belongs here"),

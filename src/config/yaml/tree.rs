@@ -44,6 +44,16 @@ impl Tree {
         })
     }
 
+    /// The keys of the map at `path`; none where there is no map.
+    pub fn keys(&self, path: &[&str]) -> Vec<&str> {
+        let start = self.0.entries();
+        let entries = path.iter().fold(start, |entries, step| {
+            let below = entries.iter().find(|(key, _)| key.text() == Some(step));
+            below.map_or(&[][..], |(_, below)| below.entries())
+        });
+        entries.iter().filter_map(|(key, _)| key.text()).collect()
+    }
+
     /// Puts `value`, which is called `name` in errors, at `path`, and makes the maps on the way.
     pub fn set(&mut self, path: &[&str], value: Self, name: &'static str) {
         let mut value = value.0;
@@ -179,6 +189,21 @@ impl<'a> Loader<'a> {
 }
 
 impl Node {
+    /// Of a map; nothing of anything else.
+    fn entries(&self) -> &[(Self, Self)] {
+        match &self.value {
+            Value::Map(map) => map,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text, _) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Puts `value` at `path`. What is no map on the way becomes one.
     fn put(&mut self, path: &[&str], value: Self) {
         let Some((step, rest)) = path.split_first() else {
@@ -189,9 +214,7 @@ impl Node {
             Value::Map(map) => map,
             _ => Vec::new(),
         };
-        let found = map
-            .iter_mut()
-            .find(|(key, _)| matches!(&key.value, Value::Scalar(text, _) if text == step));
+        let found = map.iter_mut().find(|(key, _)| key.text() == Some(step));
         match found {
             Some((_, below)) => below.put(rest, value),
             None => {

@@ -26,6 +26,20 @@ fn within<T>(place: Place, result: Result<T, YamlError>) -> Result<T, YamlError>
     })
 }
 
+/// Why a map of no key or of several is not the map of one key that belongs there.
+fn not_one(map: &[(Node, Node)], variants: &[&str]) -> String {
+    let quoted = |names: Vec<&str>| match names.is_empty() {
+        true => String::new(),
+        false => format!("`{}`", names.join("`, `")),
+    };
+    let there = quoted(map.iter().filter_map(|(key, _)| key.text()).collect());
+    let instead = if there.is_empty() { "" } else { ", not " };
+    format!(
+        "exactly one of {} belongs here{instead}{there}",
+        quoted(variants.to_vec())
+    )
+}
+
 /// A whole number, decimal or with the prefix 0x or 0o.
 fn whole(text: &str) -> Option<i64> {
     match text.get(..2) {
@@ -147,15 +161,18 @@ impl<'de> Deserializer<'de> for Node {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, YamlError> {
         let place = self.place;
         let (name, value) = match self.value {
             Value::Scalar(..) => (self, None),
-            Value::Map(mut map) => match (map.pop(), map.pop()) {
-                (Some((name, value)), None) => (name, Some(value)),
-                _ => return Err(YamlError::at(place, "exactly one key belongs here")),
+            Value::Map(mut map) => match (map.len(), map.pop()) {
+                (1, Some((name, value))) => (name, Some(value)),
+                (_, last) => {
+                    map.extend(last);
+                    return Err(YamlError::at(place, not_one(&map, variants)));
+                }
             },
             Value::List(_) => return self.wrong("a word, or a map of one key, belongs here"),
         };
