@@ -115,7 +115,11 @@ impl From<StoreError> for Failure {
 
 impl From<MemberError> for Failure {
     fn from(why: MemberError) -> Self {
-        Self::failed(why.to_string(), why.hint())
+        let hint = match why.is_away() {
+            true => "see that etcd answers and has a leader; `kekring serve` serves from this node's copy meanwhile".into(),
+            false => why.hint(),
+        };
+        Self::failed(format!("cannot take part in the ring on etcd: {why}"), hint)
     }
 }
 

@@ -11,6 +11,7 @@ use super::recovery::OpenWith;
 use super::root::{Row, id, row, rows};
 use super::rotate::{Rotate, rotate_fresh};
 use super::wait::{Wait, none_waits};
+use crate::config::Config;
 use crate::custody::{CommitError, Custody, Opened, Slot, opens};
 use crate::root::RootKey;
 use crate::telemetry::now;
@@ -66,14 +67,7 @@ impl Remove {
         let (mut opened, mut left) = remove(&custody, opened, &gone)?;
         let mut waiting = Vec::new();
         if custody.shared {
-            // Each node must have opened the new ring key by a root of its own, before the old one goes.
-            waiting = self
-                .wait
-                .for_server(&config, opened.ring.generation, self.output.form);
-            if waiting.is_empty() {
-                opened = custody.open(None, now())?;
-                left = custody.finish_removal(&opened, now())?;
-            }
+            waiting = self.on_every_node(&config, &custody, &mut opened, &mut left)?;
         }
         let (slots, mut generation) = (rows(&opened.head.header.slots), opened.ring.generation);
         // Whatever comes of it, the slot is removed, and what its root still opens is to be told.
@@ -115,6 +109,24 @@ impl Remove {
         none_waits(&removed.waiting).map_err(|why| {
             why.with_hint("a root that was configured after its start the server does not know: restart it; else see its log")
         })
+    }
+
+    /// Each node must have opened the new ring key by a root of its own, before the old one goes; for whom that waits.
+    fn on_every_node(
+        &self,
+        config: &Config,
+        custody: &Custody,
+        opened: &mut Opened,
+        left: &mut Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
+        let waiting = self
+            .wait
+            .for_server(config, opened.ring.generation, self.output.form);
+        if waiting.is_empty() {
+            *opened = custody.open(None, now())?;
+            *left = custody.finish_removal(opened, now())?;
+        }
+        Ok(waiting)
     }
 
     /// On several nodes: as `rotate --fresh` does it.

@@ -82,7 +82,8 @@ fn to_etcd(config: &Config, etcd: &EtcdStore, mut member: Member) -> Result<Move
     let there = etcd.traces()?;
     let mut opened = shared.open(None, now())?;
     let registered = members::registered(&opened.ring.members).next().is_some();
-    if !there.is_empty() && !(registered && is_there(etcd, &opened)?) {
+    let broke_off = registered && is_there(etcd, &opened)?;
+    if !there.is_empty() && !broke_off {
         return Err(Failure::refused(
             format!(
                 "cannot move the ring to etcd: there is {} already",

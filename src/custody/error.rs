@@ -248,6 +248,12 @@ fn store_hint(why: &StoreError) -> &'static str {
         StoreError::Denied(_) => {
             "run it as the owner of the ring; where owner or mode is wrong, mend it as it says"
         }
+        StoreError::Away(_) => {
+            "see that etcd answers and has a leader; `kekring serve` serves from this node's copy meanwhile"
+        }
+        StoreError::Barred(_) => {
+            "mend the certificate, the user or its role: README.md says what the role needs"
+        }
         StoreError::Corrupt(_) => "put a good copy back from the mirror or a backup; nothing was changed",
         StoreError::Conflict(_) => "run the command again",
     }

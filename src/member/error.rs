@@ -38,21 +38,24 @@ impl MemberError {
 
     /// Whether nobody answered: etcd is away, or as good as.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Unavailable(_)) | Self::Late)
+        matches!(self, Self::Store(StoreError::Away(_)) | Self::Late)
     }
 
     /// What to do.
     pub fn hint(&self) -> String {
         match self {
-            Self::Store(StoreError::Unavailable(_)) | Self::Late => {
+            Self::Store(StoreError::Away(_)) | Self::Late => {
                 "serving goes on from this node's copy; it is tried again by itself".into()
             }
-            Self::Store(StoreError::Denied(_)) => {
-                "mend the certificate, the user or its role in etcd, or owner and mode of the copy's directory".into()
+            Self::Store(StoreError::Barred(_)) => "mend the certificate, the user or its role in etcd".into(),
+            Self::Store(StoreError::Denied(_) | StoreError::Unavailable(_)) => {
+                "mend the directory in ring.store.etcd.localCopy; serving goes on meanwhile".into()
             }
             Self::Store(_) => "look at the keys under ring.store.etcd.prefix; delete nothing".into(),
             Self::Open(why) => why.hint(),
-            Self::Copy(_) => "mend the directory in ring.store.etcd.localCopy; serving goes on meanwhile".into(),
+            Self::Copy(_) => {
+                "mend the directory in ring.store.etcd.localCopy; serving goes on meanwhile".into()
+            }
             Self::Commit(why) => why.hint(),
             Self::Step(_) => "see `kekring status`".into(),
         }

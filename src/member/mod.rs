@@ -215,14 +215,7 @@ impl Member {
                 Err(why) => return Err(why),
             }
             if matches!(step, Step::Copy | Step::Mark) {
-                let before = holder.opened().map(|it| (it.head.hash, reported(it)));
-                holder.reread(now).map_err(MemberError::Copy)?;
-                let after = holder.opened().map(|it| (it.head.hash, reported(it)));
-                if before == after {
-                    return Err(MemberError::Copy(
-                        "it is the same as before, although it was written".into(),
-                    ));
-                }
+                take_again(holder, now)?;
             }
             if Instant::now() >= until {
                 return Err(MemberError::Late);
@@ -269,6 +262,19 @@ impl Member {
             format: generation::VERSION,
         };
         Ok(self.me.insert(me).clone())
+    }
+}
+
+/// What was written to the copy must show there.
+fn take_again(holder: &mut dyn Holder, now: UnixTime) -> Result<(), MemberError> {
+    let state = |holder: &dyn Holder| holder.opened().map(|it| (it.head.hash, reported(it)));
+    let before = state(holder);
+    holder.reread(now).map_err(MemberError::Copy)?;
+    match state(holder) == before {
+        true => Err(MemberError::Copy(
+            "it is the same as before, although it was written".into(),
+        )),
+        false => Ok(()),
     }
 }
 

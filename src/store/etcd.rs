@@ -138,7 +138,7 @@ impl RingStore for EtcdStore {
             None => (None, &[][..]),
         };
         if head.as_deref() == Some(read::PARTED) {
-            return Err(StoreError::Unavailable(
+            return Err(StoreError::Away(
                 "the nodes' histories of the ring have parted; it is changed again once they are joined, `kekring status` says who is missing".into(),
             ));
         }

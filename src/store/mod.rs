@@ -109,6 +109,12 @@ pub enum StoreError {
     /// There, and not for us, or open to others; mend owner and mode.
     #[error("{0}")]
     Denied(String),
+    /// etcd does not answer, or not in time; wait, or mend it.
+    #[error("{0}")]
+    Away(String),
+    /// etcd does not let us, or cannot be asked as the configuration says; mend certificate, user or role.
+    #[error("{0}")]
+    Barred(String),
     /// Not what a store holds: a symlink, a device, far too long.
     #[error("{0}")]
     Corrupt(String),

@@ -102,7 +102,20 @@ fn the_help_of_every_verb_is_a_golden_file() {
 }
 
 /// What a verb can say and no golden file shows, and why.
-const SHOWN_ELSEWHERE: [(&str, &str); 6] = [
+/// Several nodes need an etcd: tests/ring_on_etcd shows what they say.
+const ON_ETCD: &str = "needs an etcd: see tests/ring_on_etcd";
+
+const SHOWN_ELSEWHERE: [(&str, &str); 16] = [
+    ("cannot do this here: node ", ON_ETCD),
+    ("the ring is not changed: a newer kekring", ON_ETCD),
+    ("the ring is on etcd, and is not proven there", ON_ETCD),
+    ("cannot move the ring to etcd: there is ", ON_ETCD),
+    ("cannot move the ring to files while", ON_ETCD),
+    ("cannot move the ring to files: this node's", ON_ETCD),
+    ("cannot move the ring to files: ", ON_ETCD),
+    (": it is alive, and would register", ON_ETCD),
+    (" is not removed yet: the nodes' histories", ON_ETCD),
+    ("cannot take part as node ", "the configuration is refused first"),
     (
         "the slot is removed, and older generations",
         "a file that cannot be removed although its directory can be written",

@@ -39,6 +39,7 @@ impl Place {
             store: Box::new(store),
             roots: vec![root],
             machine: None,
+            shared: false,
             development: false,
             expected: None,
             writer: [1; 16],

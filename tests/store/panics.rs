@@ -54,7 +54,7 @@ impl Server {
             .build()
             .unwrap();
         let context = runtime.enter();
-        let handles = reload::spawn(custody, Arc::clone(&live), period, Arc::clone(&metrics));
+        let handles = reload::spawn(custody, None, Arc::clone(&live), period, Arc::clone(&metrics));
         drop(context);
         Self {
             bench,

@@ -50,7 +50,7 @@ impl World {
         let (reading, elsewhere) = (runtime(), Arc::new(Live::new(Keyring::absent("not opened"))));
         let refresh = reading.block_on(async {
             let every = Duration::from_secs(3600);
-            reload::spawn(nothing(), elsewhere, every, Arc::clone(&metrics)).refresh
+            reload::spawn(nothing(), None, elsewhere, every, Arc::clone(&metrics)).refresh
         });
         drop(reading);
         let runtime = runtime();

@@ -167,14 +167,14 @@ impl EtcdStore {
 impl From<EtcdError> for StoreError {
     fn from(why: EtcdError) -> Self {
         match why {
-            EtcdError::Config(text) | EtcdError::Denied(text) => Self::Denied(text),
+            EtcdError::Config(text) | EtcdError::Denied(text) => Self::Barred(text),
             EtcdError::TooLarge(text) | EtcdError::Malformed(text) => Self::Corrupt(text),
             EtcdError::Unavailable(text)
             | EtcdError::NoQuorum(text)
             | EtcdError::Unknown(text)
             | EtcdError::Compacted(text)
             | EtcdError::NoLease(text)
-            | EtcdError::Refused(text) => Self::Unavailable(text),
+            | EtcdError::Refused(text) => Self::Away(text),
         }
     }
 }

@@ -118,7 +118,7 @@ impl EtcdStore {
         if head != change.head.map(str::as_bytes) {
             return Ok(self.conflict());
         }
-        Ok(StoreError::Unavailable(format!(
+        Ok(StoreError::Away(format!(
             "{why}; it is not there, and may yet come: read the ring again before changing it"
         )))
     }
