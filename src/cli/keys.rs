@@ -113,7 +113,7 @@ impl Suspend {
                 it.id, it.state, it.generation
             )
         });
-        none_waits(&changed.waiting)
+        none_waits(&config, &changed.waiting)
     }
 }
 

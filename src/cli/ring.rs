@@ -83,7 +83,7 @@ impl Accept {
             .wait
             .for_server(&config, after.ring.generation, self.output.form);
         self.output.print(&decision, text);
-        none_waits(&decision.waiting)
+        none_waits(&config, &decision.waiting)
     }
 
     fn undecided(&self, decision: &Decision) -> Failure {

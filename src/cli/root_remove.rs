@@ -101,12 +101,12 @@ impl Remove {
             ));
         }
         if custody.shared {
-            none_waits(&removed.waiting).map_err(|why| {
+            none_waits(&config, &removed.waiting).map_err(|why| {
                 why.with_hint("bring the node back, with a root that opens the ring, and run the same command again: until then older generations, which the removed root opens, stay in etcd")
             })?;
             return self.then_rotate(place);
         }
-        none_waits(&removed.waiting).map_err(|why| {
+        none_waits(&config, &removed.waiting).map_err(|why| {
             why.with_hint("a root that was configured after its start the server does not know: restart it; else see its log")
         })
     }

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::Form;
 use super::progress::Progress;
 use super::together::{Together, behind};
-use crate::config::{Config, duration};
+use crate::config::{Config, Store, duration};
 use crate::member::Want;
 use crate::server::status_file;
 use crate::telemetry::now;
@@ -85,7 +85,7 @@ impl Wait {
 }
 
 /// Done, or not finished yet.
-pub(super) fn none_waits(waiting: &[String]) -> Result<(), Failure> {
+pub(super) fn none_waits(config: &Config, waiting: &[String]) -> Result<(), Failure> {
     if waiting.is_empty() {
         return Ok(());
     }
@@ -94,6 +94,13 @@ pub(super) fn none_waits(waiting: &[String]) -> Result<(), Failure> {
             "the change is durable, and still waits for {}",
             waiting.join(", ")
         ),
-        "see the log of `kekring serve`; it takes the new generation as soon as it can read it",
+        match config.ring.store {
+            Store::File { .. } => {
+                "see the log of `kekring serve`; it takes the new generation as soon as it can read it"
+            }
+            Store::Etcd(_) => {
+                "bring the node back, and it goes on by itself; `kekring rotate --without NODE` leaves it out for once, `kekring node remove NODE` when it is gone for good"
+            }
+        },
     ))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Look, Member, MemberError};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
-use crate::custody::{CommitError, Custody, Slot, Version};
+use crate::custody::{CommitError, Custody, Slot, Version, test_keys};
 use crate::format::generation::{Hash, MAX_SLOTS};
 use crate::nodes::{self, Commit, Step, View};
 use crate::store::{Change, StoreError};
@@ -40,8 +40,9 @@ impl Member {
             }
             Step::Acknowledge { shown } => {
                 let said = nodes::acknowledgement(view, *shown).ok_or_else(gone)?;
-                let key = self.copy(custody, view)?.key;
-                let bytes = said.encode(&key);
+                let copy = self.copy(custody, view)?;
+                test_keys(&copy.ring, &copy.ring).map_err(MemberError::Copy)?;
+                let bytes = said.encode(&copy.key);
                 let known = look.at.get(said.name.as_str()).copied();
                 Ok(store.acknowledge(said.ring_id.0, said.name.as_str(), &bytes, known, within)?)
             }
@@ -58,7 +59,7 @@ impl Member {
     fn copy(&self, custody: &Custody, view: &View<'_>) -> Result<Version, MemberError> {
         let hash = view.copy.map(|it| it.hash).ok_or_else(gone)?;
         let copies = custody.store.load()?.copies;
-        let held = self.versions.get(&hash).map(|it| Arc::clone(&it.key));
+        let held = self.own.as_ref().map(|it| Arc::clone(&it.key));
         for copy in copies {
             let Ok(bytes) = &copy.bytes else { continue };
             let opened = custody.open_one(&copy.place, &copy.name, bytes, held.as_ref());

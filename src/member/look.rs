@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Holder, Member, MemberError};
+use crate::crypto::kdf;
 use crate::crypto::secret::Key32;
 use crate::custody::{Custody, Opened, Version};
 use crate::etcd::Revision;
@@ -13,7 +14,10 @@ use crate::format::node::{self, Nonce};
 use crate::keyring::members::{self, NodeName};
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::nodes::Record;
-use crate::store::{Said, Snapshot};
+use crate::store::{RingStore, Said, Snapshot};
+
+/// What does not open is tried again after so many seconds: the root that opens it may come later.
+const AGAIN: u64 = 300;
 
 /// What a look found.
 pub struct Look {
@@ -95,10 +99,20 @@ impl Member {
         let mut shown = Vec::new();
         for (name, bytes) in &snapshot.shown {
             // Anybody who can write to etcd can put something there: only what opens counts.
-            if let Ok(version) = self.open(holder.custody(), opened, name, bytes, &mut versions) {
-                shown.push(version);
+            let hash = kdf::sha256(bytes);
+            let tried = self.refused.get(&hash);
+            if tried.is_some_and(|at| now.since(*at) < AGAIN && *at <= now) {
+                continue;
+            }
+            match self.open(holder.custody(), opened, name, bytes, &mut versions) {
+                Ok(version) => shown.push(version),
+                Err(_) => {
+                    self.refused.insert(hash, now);
+                }
             }
         }
+        self.refused.retain(|_, at| now.since(*at) < AGAIN);
+        self.note_backup(snapshot, opened);
         self.versions = versions;
         let records = self.records(snapshot, head.as_ref(), &shown, opened, now);
         self.looked = true;
@@ -119,6 +133,18 @@ impl Member {
                 .map(|it| (it.node.clone(), it.at))
                 .collect(),
         })
+    }
+
+    /// A backup that was made on another node is noted in this node's copy too. It may be lost: then one seems to be missing.
+    fn note_backup(&mut self, snapshot: &Snapshot, opened: Option<&Opened>) {
+        if let (Some(record), Some(_)) = (&snapshot.backup, opened)
+            && self.backup.as_ref() != Some(record)
+        {
+            let known = self.store.local().load().ok().and_then(|it| it.backup);
+            if known.as_ref() == Some(record) || self.store.local().note_backup(record).is_ok() {
+                self.backup = Some(record.clone());
+            }
+        }
     }
 
     /// Opens a generation with the ring key at hand, or else by a root; once.

@@ -122,6 +122,13 @@ pub struct Member {
     /// The bytes under each node's name, and when they came.
     seen: HashMap<String, (Vec<u8>, Option<UnixTime>)>,
     looked: bool,
+    /// This node's copy as it is stored, without what its mark adds.
+    own: Option<Arc<Version>>,
+    /// What does not open here, and when that was tried: asking a root may be dear, and anybody who can write to etcd can put
+    /// something there.
+    refused: HashMap<Hash, UnixTime>,
+    /// The record of the last backup that was passed on to the copy.
+    backup: Option<Vec<u8>>,
 }
 
 impl Member {
@@ -134,6 +141,9 @@ impl Member {
             versions: HashMap::new(),
             seen: HashMap::new(),
             looked: false,
+            own: None,
+            refused: HashMap::new(),
+            backup: None,
         }
     }
 
@@ -172,14 +182,12 @@ impl Member {
                 self.store.is_ring(opened.ring.id.0);
             }
             let look = self.look(holder, left(until), now)?;
+            self.read_own(holder)?;
             let shown: Vec<nodes::Version<'_>> = look.shown.iter().map(|it| version(it)).collect();
             let opened = holder.opened();
             let view = View {
                 me: &me,
-                copy: opened.map(|it| nodes::Version {
-                    ring: &it.ring,
-                    hash: it.head.hash,
-                }),
+                copy: self.own.as_ref().map(|it| version(it)),
                 mark: opened.and_then(|it| it.mark.as_ref()).map(|mark| &mark.reported),
                 head: look.head.as_ref().map(|it| version(it)),
                 records: &look.records,
@@ -240,6 +248,23 @@ impl Member {
             look.standing(ring.or(holder.opened().map(|it| &it.ring))),
             snapshot,
         ))
+    }
+
+    /// What others are shown and told of is the copy as it is stored.
+    fn read_own(&mut self, holder: &dyn Holder) -> Result<(), MemberError> {
+        let Some(opened) = holder.opened() else {
+            self.own = None;
+            return Ok(());
+        };
+        let head = &opened.head;
+        if self.own.as_ref().is_none_or(|own| own.stored.hash != head.hash) {
+            let held = Some(&opened.ring_key);
+            let own = holder
+                .custody()
+                .open_one(&head.name, &head.name, &head.bytes, held);
+            self.own = Some(Arc::new(own.map_err(MemberError::Open)?));
+        }
+        Ok(())
     }
 
     /// Who this node is: 16 bytes that were made with its copy, and the machine that it is on. A copy that was taken to

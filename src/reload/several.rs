@@ -176,7 +176,9 @@ impl Reloader {
                 ..Want::nothing()
             };
             let outcome = several.member.pass(self, &want, Instant::now() + patience, now);
-            several.next = Instant::now() + if outcome.is_ok() { REREAD } else { RETRY };
+            // What is away may be back at once; what does not open, or is not allowed, needs somebody to mend it.
+            let away = outcome.as_ref().is_err_and(MemberError::is_away);
+            several.next = Instant::now() + if away { RETRY } else { REREAD };
             match outcome {
                 Ok(pass) => self.passed(&mut several, pass, now),
                 Err(why) => self.stopped(&mut several, &why),
