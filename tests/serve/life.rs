@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,42 +12,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Client;
 use crate::support::{Killed, PATIENCE, Plugin, Raised, kekring, scratch, shown, wait_until};
-
-/// Listens as systemd does.
-struct Systemd(UnixDatagram, PathBuf);
-
-impl Systemd {
-    fn bind(plugin: &Plugin) -> Self {
-        let path = plugin.dir.join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(socket, path)
-    }
-
-    fn start(&self, plugin: &Plugin) -> Killed {
-        let server = plugin
-            .command(&["serve"])
-            .env("NOTIFY_SOCKET", &self.1)
-            .stderr(Stdio::null())
-            .spawn();
-        Killed(server.unwrap())
-    }
-
-    /// What it is told from now on until the text occurs.
-    fn told(&self, until: &str) -> String {
-        let mut told = String::new();
-        let mut buffer = [0; 4096];
-        let started = Instant::now();
-        while !told.contains(until) {
-            // It is told something every two seconds, whatever else happens.
-            assert!(started.elapsed() < PATIENCE, "{until} is not in: {told}");
-            let length = self.0.recv(&mut buffer).expect("a message in time");
-            told += &String::from_utf8_lossy(&buffer[..length]);
-            told.push('\n');
-        }
-        told
-    }
-}
 
 #[test]
 fn systemd_is_told_ready_with_the_key_that_is_served() {

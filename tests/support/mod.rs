@@ -3,6 +3,8 @@
 //! Included by `#[path = "../support/mod.rs"] mod support;`. No suite needs all of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+pub(crate) mod leaks;
+pub(crate) mod notify;
 pub(crate) mod page;
 pub(crate) mod scrape;
 pub(crate) mod strace;

@@ -1,0 +1,81 @@
+//! Whatever anybody can write to etcd who has no key.
+
+use kekring::crypto::random;
+
+use crate::lab::{Lab, Must};
+use crate::support::{PATIENCE, wait_until};
+use crate::watch::{Watch, all_open};
+
+pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
+    let lab = Lab::of(3);
+    let watch = Watch::over(&lab.nodes);
+    let ring = lab.key("");
+
+    // In the way: named, served through, and over when it is gone.
+    let head = lab.get(&lab.key("head")).unwrap();
+    let name = format!("gen/{}", String::from_utf8(head.clone()).unwrap());
+    let generation = lab.get(&lab.key(&name)).unwrap();
+    let mut flipped = generation.clone();
+    flipped[generation.len() / 2] ^= 1;
+    for (key, garbage, original, named) in [
+        ("head", &b"gen-7-0123456789abcdef.ring"[..], Some(&head), "head names a generation that is not there"),
+        ("head", b"\xff\x00", Some(&head), "head"),
+        ("fork", b"fifteen bytes..", None, "fork: it is not 16 bytes"),
+        (&name, &flipped, Some(&generation), "cannot be opened here"),
+        (&name, b"", Some(&generation), "cannot be opened here"),
+        (&name, &vec![b'x'; 1 << 20], Some(&generation), "cannot be opened here"),
+    ] {
+        let key = format!("{ring}{key}");
+        lab.put(key.clone(), garbage);
+        (0..3).for_each(|node| lab.wait_for_problem(node, named));
+        assert!(lab.nodes[0].json(&["status"]).to_string().contains(named), "{key}: {named}");
+        assert!(!lab.nodes[0].verb(&["rotate", "--timeout", "1s"]).status.success(), "{key}");
+        watch.check();
+        match original {
+            Some(bytes) => lab.put(key, bytes),
+            None => lab.delete(key),
+        }
+        (0..3).for_each(|node| lab.wait_until_well(node));
+    }
+    lab.nodes[1].must(&["rotate"]);
+
+    // Not in the way of anybody.
+    let megabyte = vec![b'x'; 1 << 20];
+    for (key, garbage) in [
+        ("shown/gen-99-0123456789abcdef.ring", &b"garbage"[..]),
+        ("shown/", b""),
+        ("shown/gen-1-x.ring", &generation),
+        ("shown/large", &megabyte),
+        ("live/cp-1", b"{"),
+        ("live/cp-77", b"{}"),
+        ("nodes/cp-77", b"garbage"),
+        ("nodes/\u{1}/..", b"garbage"),
+        ("gen/what", b"garbage"),
+        ("something/later", b"x"),
+        ("something", &megabyte),
+        ("", b"x"),
+    ] {
+        lab.put(format!("{ring}{key}"), garbage);
+    }
+    lab.put([ring.as_bytes(), b"\xff\xfe"].concat(), b"no text");
+    lab.put("/kekring/zzz/head", b"another one's");
+    for node in &lab.nodes {
+        node.must(&["rotate"]);
+        let status = node.json(&["status"]);
+        assert_eq!(status["nodes"].as_array().unwrap().len(), 3, "{status}");
+    }
+    lab.wait_until_acknowledged(3);
+    watch.check();
+
+    // A fork that is none: everybody shows what it has, and they are joined.
+    let before = lab.open().ring;
+    lab.put(lab.key("fork"), &random::<16>().unwrap());
+    wait_until("the fork to be over", PATIENCE, || lab.snapshot().fork.is_none());
+    lab.wait_until_acknowledged(3);
+    let after = lab.open().ring;
+    assert!(after.generation > before.generation);
+    assert_eq!(after.active().unwrap().id, before.active().unwrap().id);
+    (0..3).for_each(|node| lab.wait_until_well(node));
+    lab.nodes[2].must(&["rotate"]);
+    all_open(&lab.nodes, &watch.end());
+}

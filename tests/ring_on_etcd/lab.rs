@@ -1,0 +1,270 @@
+//! One etcd and some nodes that keep a ring on it. Ends with its owner.
+
+use std::fs;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use kekring::custody::{Custody, Opened};
+use kekring::etcd::{Endpoint, KeyValue, LeaseId, Op, Range, Span, Txn};
+use kekring::keyring::KeyId;
+use kekring::root::{PathConfig, RootConfig};
+use kekring::store::{EtcdStore, FileStore, Snapshot};
+use kekring::telemetry::now;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cluster::{Cluster, LONG};
+use crate::support::{PATIENCE, Plugin, merge, scratch, shown, wait_until};
+
+pub const PREFIX: &str = "/kekring";
+
+pub struct Lab {
+    // Dropped first.
+    pub nodes: Vec<Plugin>,
+    pub cluster: Cluster,
+    tweaks: Value,
+    copy: TempDir,
+}
+
+impl Lab {
+    /// So many nodes, called cp-1 and so on, all of which have acknowledged the ring.
+    pub fn of(count: usize) -> Self {
+        Self::with(count, json!({}))
+    }
+
+    /// The same with this laid over each configuration.
+    pub fn with(count: usize, tweaks: Value) -> Self {
+        let mut lab = Self::empty(tweaks);
+        for _ in 0..count {
+            lab.add();
+        }
+        lab.nodes[0].must(&["init", "--no-recovery"]);
+        lab.nodes[1..].iter().for_each(|node| lab.give_root(node));
+        lab.nodes.iter_mut().for_each(Plugin::serve);
+        lab.wait_until_acknowledged(count);
+        lab
+    }
+
+    /// An etcd that holds nothing.
+    pub fn empty(tweaks: Value) -> Self {
+        Self {
+            nodes: Vec::new(),
+            cluster: Cluster::plain(),
+            tweaks,
+            copy: scratch(),
+        }
+    }
+
+    /// Another node: a configuration and a machine, nothing else.
+    pub fn add(&mut self) -> &mut Plugin {
+        let name = format!("cp-{}", self.nodes.len() + 1);
+        let node = self.machine(&name);
+        self.nodes.push(node);
+        self.nodes.last_mut().unwrap()
+    }
+
+    /// A machine that is to be node `name`.
+    pub fn machine(&self, name: &str) -> Plugin {
+        let node = Plugin::unmade("{}");
+        fs::write(node.dir.join("machine-id"), format!("machine {}\n", node.dir.display())).unwrap();
+        let mut config = configuration(&node, name, self.cluster.url(0));
+        merge(&mut config, self.tweaks.clone());
+        fs::write(&node.config, config.to_string()).unwrap();
+        node
+    }
+
+    /// What an operator brings to a node that joins.
+    pub fn give_root(&self, node: &Plugin) {
+        fs::copy(self.nodes[0].dir.join("root.key"), node.dir.join("root.key")).unwrap();
+    }
+
+    /// The ring on etcd as somebody sees it who has a root and no copy.
+    pub fn custody(&self) -> Custody {
+        let path = self.nodes[0].dir.join("root.key");
+        Custody {
+            store: Box::new(self.store()),
+            roots: vec![RootConfig::File(PathConfig { path }).build()],
+            machine: None,
+            shared: true,
+            development: false,
+            expected: None,
+            writer: [9; 16],
+        }
+    }
+
+    pub fn store(&self) -> EtcdStore {
+        store(&self.cluster, PREFIX, FileStore::new(self.copy.path().join("ring"), None))
+    }
+
+    pub fn open(&self) -> Opened {
+        self.custody().open(None, now()).unwrap()
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.store().read(LONG).unwrap()
+    }
+
+    /// The sequence of the active key on etcd.
+    pub fn sequence(&self) -> u64 {
+        self.open().ring.active().unwrap().id.sequence()
+    }
+
+    /// Until so many nodes are registered and each has acknowledged the head.
+    #[track_caller]
+    pub fn wait_until_acknowledged(&self, count: usize) {
+        let mut last = Value::Null;
+        let deadline = 2 * PATIENCE;
+        let started = std::time::Instant::now();
+        wait_until(&format!("{count} nodes to acknowledge the head"), 2 * deadline, || {
+            last = self.nodes[0].json(&["node", "list"]);
+            assert!(started.elapsed() < deadline, "{count} nodes: {last}");
+            let rows = last["nodes"].as_array().unwrap();
+            rows.len() == count && rows.iter().all(|row| row["acknowledged"] == last["generation"])
+        });
+    }
+
+    /// The whole key of something of the ring.
+    pub fn key(&self, name: &str) -> String {
+        let id = self.snapshot().id.unwrap();
+        format!("{PREFIX}/{}/{name}", data_encoding::HEXLOWER.encode(&id))
+    }
+
+    /// What lies in etcd, by anybody's hand.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let range = Range::of(Span::key(key).unwrap());
+        let found = self.cluster.client().range(&range, LONG).unwrap();
+        found.kvs.into_iter().next().map(|kv| kv.value)
+    }
+
+    pub fn all(&self, prefix: &str) -> Vec<KeyValue> {
+        let range = Range::of(Span::prefix(prefix).unwrap());
+        self.cluster.client().range(&range, LONG).unwrap().kvs
+    }
+
+    pub fn put(&self, key: impl Into<Vec<u8>>, value: &[u8]) {
+        self.change(Op::Put {
+            key: Span::key(key).unwrap(),
+            value: value.to_vec(),
+            lease: LeaseId(0),
+        });
+    }
+
+    pub fn delete(&self, key: impl Into<Vec<u8>>) {
+        self.change(Op::Delete(Span::key(key).unwrap()));
+    }
+
+    fn change(&self, op: Op) {
+        let then = vec![op];
+        let txn = Txn {
+            then,
+            ..Txn::default()
+        };
+        assert!(self.cluster.client().txn(txn, LONG).unwrap().succeeded);
+    }
+
+    /// What the server of a node says is wrong.
+    pub fn problems(&self, node: usize) -> String {
+        problems(&self.nodes[node])
+    }
+
+    #[track_caller]
+    pub fn wait_for_problem(&self, node: usize, text: &str) {
+        wait_for_problem(&self.nodes[node], text);
+    }
+
+    #[track_caller]
+    pub fn wait_until_well(&self, node: usize) {
+        let mut last = String::new();
+        wait_until("a node without a problem", PATIENCE, || {
+            last = self.problems(node);
+            last.is_empty()
+        });
+    }
+
+    /// Ends what a stopped server says of itself at once, as its lease does in half a minute.
+    pub fn forget(&self, name: &str) {
+        self.delete(self.key(&format!("live/{name}")));
+    }
+}
+
+/// A store of the ring on etcd, with this copy.
+pub fn store(cluster: &Cluster, prefix: &str, copy: FileStore) -> EtcdStore {
+    let config = kekring::etcd::Config {
+        endpoints: vec![Endpoint::parse(cluster.url(0)).unwrap()],
+        tls: None,
+        user: None,
+    };
+    EtcdStore::new(config, prefix, None, copy).unwrap()
+}
+
+/// The configuration of a node whose etcd is at `url`.
+pub fn configuration(node: &Plugin, name: &str, url: &str) -> Value {
+    let etcd = json!({"endpoints": [url], "prefix": PREFIX, "localCopy": node.dir.join("ring")});
+    json!({
+        "apiVersion": "kekring/v1alpha1",
+        "kind": "Configuration",
+        "node": {"name": name, "machineIdFile": node.dir.join("machine-id")},
+        "socket": {"path": node.socket},
+        "ring": {
+            "store": {"etcd": etcd},
+            "roots": [{"file": {"path": node.dir.join("root.key")}}],
+        },
+        "telemetry": {"listen": ""},
+    })
+}
+
+/// What the server of a node says is wrong; empty where nothing is, or nobody says anything.
+pub fn problems(node: &Plugin) -> String {
+    let status = fs::read(node.socket.with_file_name("status.json")).unwrap_or_default();
+    let status: Value = serde_json::from_slice(&status).unwrap_or_default();
+    let problems = status["problems"].as_array().cloned().unwrap_or_default();
+    let texts: Vec<&str> = problems.iter().filter_map(Value::as_str).collect();
+    texts.join("\n")
+}
+
+#[track_caller]
+pub fn wait_for_problem(node: &Plugin, text: &str) {
+    let mut last = String::new();
+    let started = std::time::Instant::now();
+    wait_until(&format!("the problem {text:?}"), 2 * PATIENCE, || {
+        last = problems(node);
+        assert!(started.elapsed() < PATIENCE, "{text:?} is not in: {last}");
+        last.contains(text)
+    });
+}
+
+/// The sequence in a key id.
+pub fn sequence(key_id: &str) -> u64 {
+    key_id.parse::<KeyId>().unwrap().sequence()
+}
+
+/// How a verb ended, and all that it printed.
+pub fn ended(output: &Output) -> (i32, String) {
+    (output.status.code().unwrap(), shown(output))
+}
+
+/// What is said of a `rotate` that must not take longer than this.
+pub fn rotate(node: &Plugin, timeout: Duration, more: &[&str]) -> (i32, String) {
+    let timeout = format!("{}s", timeout.as_secs());
+    ended(&node.verb(&[&["rotate", "--timeout", &timeout], more].concat()))
+}
+
+/// Files and all, as they are.
+pub fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+/// Verbs that must end well.
+pub trait Must {
+    fn must(&self, args: &[&str]) -> Output;
+}
+
+impl Must for Plugin {
+    #[track_caller]
+    fn must(&self, args: &[&str]) -> Output {
+        let output = self.verb(args);
+        assert!(output.status.success(), "{args:?}: {}", shown(&output));
+        output
+    }
+}

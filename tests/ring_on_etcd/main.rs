@@ -1,0 +1,123 @@
+//! A ring that several nodes keep on etcd: real members of etcd, real `kekring` processes, each with a configuration, a
+//! machine id, a socket and a copy of its own; and what befalls them.
+//!
+//! Needs Go, which builds etcd once. Where there is none the trials are ignored and say so, except with
+//! `TESTS_REQUIRED=all`: then they fail. Everything listens on loopback and keeps its files in temporary directories.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../etcd/certificates.rs"]
+#[allow(dead_code)] // another suite has members with TLS
+mod certificates;
+#[path = "../serve/client.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod client;
+#[path = "../etcd/cluster.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod cluster;
+mod forged;
+mod garbage;
+#[path = "../support/golang.rs"]
+mod golang;
+mod init;
+mod joining;
+mod killed;
+mod lab;
+#[path = "../support/missing.rs"]
+#[allow(dead_code)] // another suite asks for more
+mod missing;
+mod outage;
+#[path = "../support/port.rs"]
+mod port;
+#[path = "../apiserver/process.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod process;
+#[path = "../apiserver/program.rs"]
+mod program;
+#[path = "../etcd/proxy.rs"]
+#[allow(dead_code)] // another suite breaks the wire in more ways
+mod proxy;
+mod removal;
+mod restored;
+mod rotation;
+mod second;
+mod secrets;
+mod silent;
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+#[macro_use]
+#[path = "../support/times.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod times;
+mod unknown;
+#[path = "../apiserver/wait.rs"]
+mod wait;
+mod watch;
+#[path = "../support/witness.rs"]
+mod witness;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed};
+
+use program::program;
+use times::Times;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each has an etcd of its own, and mostly waits. Those that wait longest come first.
+    arguments.test_threads.get_or_insert(4);
+    let times = Arc::new(Times::start());
+    let trials = trials![
+        &times,
+        killed::a_rotate_that_is_killed_at_any_moment_leaves_a_sound_ring,
+        removal::a_removed_node_is_waited_for_no_more_and_registers_again_when_it_is_back,
+        second::a_second_machine_under_a_name_is_refused_until_the_first_is_removed,
+        garbage::whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it,
+        outage::while_etcd_is_away_every_node_serves_also_one_that_restarts,
+        rotation::every_node_opens_at_once_what_any_other_encrypts_while_the_ring_rotates,
+        rotation::a_rotation_that_is_due_on_every_node_at_once_is_done_once,
+        restored::an_etcd_that_was_emptied_gets_the_ring_back_from_the_nodes,
+        restored::an_etcd_from_before_two_rotations_loses_no_key_and_takes_none_back,
+        restored::a_join_waits_for_a_node_that_is_down_and_names_it,
+        silent::a_rotation_waits_for_a_frozen_node_names_it_and_then_ends_by_itself,
+        forged::a_rotation_takes_no_acknowledgement_that_the_node_did_not_give,
+        outage::a_first_start_without_copy_and_without_etcd_is_ready_and_names_the_cause,
+        unknown::a_rotate_whose_answer_is_lost_has_rotated_once_and_says_what_is_true,
+        unknown::a_rotate_that_never_arrived_has_changed_nothing,
+        joining::nodes_join_by_a_root_and_endpoints_alone,
+        second::a_copy_that_was_taken_to_another_machine_is_another_instance,
+        init::a_ring_is_made_only_where_there_is_certainly_none,
+        init::of_two_rings_under_one_prefix_a_node_takes_the_one_that_it_is_told,
+        init::two_who_make_a_ring_at_the_same_time_make_one,
+        secrets::no_key_is_in_etcd_and_none_in_a_log,
+        store::a_generation_of_a_thousand_keys_fits_and_comes_back,
+        store::a_change_for_another_head_is_a_conflict_and_changes_nothing,
+        store::three_generations_are_kept_and_the_head_always,
+        store::what_a_holder_settles_is_in_its_copy_before_anything_goes,
+    ];
+
+    let conclusion = libtest_mimic::run(&arguments, trials);
+
+    if !arguments.list {
+        times.print("ring_on_etcd");
+    }
+    conclusion.exit_code()
+}
+
+fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
+    if let Err(missing) = program() {
+        return missing.outcome();
+    }
+    times.run(name, scenario)
+}
