@@ -53,6 +53,15 @@ impl Span {
         }
     }
 
+    /// The keys of this span that come after every key that begins with `prefix`.
+    #[must_use]
+    pub fn beyond(&self, prefix: &[u8]) -> Self {
+        Self {
+            key: after(prefix).max(self.key.clone()),
+            end: self.end.clone(),
+        }
+    }
+
     fn holds(&self, key: &[u8]) -> bool {
         match self.end.as_slice() {
             [] => key == self.key,

@@ -144,23 +144,27 @@ impl EtcdStore {
     pub(super) fn rings(&self, within: Duration) -> Result<Vec<String>, StoreError> {
         let prefix = format!("{}/", self.prefix);
         let all = Span::prefix(prefix.clone())?;
-        let mut rings = Vec::new();
+        let mut rings: Vec<Vec<u8>> = Vec::new();
         let mut rest = all.clone();
         while rings.len() < 2 {
             let mut range = Range::of(rest);
             (range.keys_only, range.limit) = (true, 1);
             let found = self.client.range(&range, bounded(within))?;
             let Some(kv) = found.kvs.first() else { break };
-            let key = String::from_utf8_lossy(&kv.key).into_owned();
-            let name = key.strip_prefix(&prefix).unwrap_or_default();
-            let ring = format!("{prefix}{}", name.split('/').next().unwrap_or_default());
-            // No key of ours has such a byte: the next ring comes after it.
-            let mut last = ring.clone().into_bytes();
-            last.extend_from_slice(b"/\xff");
-            rest = all.after(&last);
-            rings.push(ring);
+            let name = kv.key.strip_prefix(prefix.as_bytes()).unwrap_or_default();
+            let name = name.split(|byte| *byte == b'/').next().unwrap_or_default();
+            let ring = [prefix.as_bytes(), name].concat();
+            // The next ring comes after all that this one has, whoever put it there.
+            rest = match kv.key == ring {
+                true => all.after(&kv.key),
+                false => all.beyond(&[ring.as_slice(), b"/"].concat()),
+            };
+            if !rings.contains(&ring) {
+                rings.push(ring);
+            }
         }
-        Ok(rings)
+        let shown = |ring: &Vec<u8>| String::from_utf8_lossy(ring).into_owned();
+        Ok(rings.iter().map(shown).collect())
     }
 }
 
