@@ -45,7 +45,7 @@ impl MemberError {
     pub fn hint(&self) -> String {
         match self {
             Self::Store(StoreError::Away(_)) | Self::Late => {
-                "serving goes on from this node's copy; it is tried again by itself".into()
+                "serving goes on from this node's copy, and the server tries again by itself; a verb resumes what is in flight".into()
             }
             Self::Store(StoreError::Barred(_)) => "mend the certificate, the user or its role in etcd".into(),
             Self::Store(StoreError::Denied(_) | StoreError::Unavailable(_)) => {

@@ -52,13 +52,18 @@ impl EtcdStore {
             Ok(outcome) if !outcome.succeeded => return Err(self.conflict()),
             Ok(_) => {}
             Err(EtcdError::Unknown(why)) => {
-                if self.generation(&id, change.name)?.is_none() {
-                    return Err(self.unknown(&id, change, &why)?);
+                // Where this cannot be read either, it must not seem that nothing was sent.
+                let found = self.generation(&id, change.name);
+                let there = found.map_err(|read| unread(&why, &read))?.is_some();
+                if !there {
+                    let seen = self.unknown(&id, change, &why);
+                    return Err(seen.map_err(|read| unread(&why, &read))?);
                 }
             }
             Err(why) => return Err(why.into()),
         }
-        let written = self.generation(&id, change.name)?;
+        let written = self.generation(&id, change.name);
+        let written = written.map_err(|read| unread("the ring is changed", &read))?;
         let again = written.map(|kv| kv.value).unwrap_or_default();
         let odd = |what: String| {
             StoreError::Corrupt(format!(
@@ -236,12 +241,24 @@ impl EtcdStore {
         let Some(id) = self.id.get().filter(|_| !names.is_empty()) else {
             return Ok(());
         };
-        let spans = names.iter().map(|name| self.span(id, &format!("gen/{name}")));
-        let then = spans.map(|span| span.map(Op::Delete)).collect::<Result<_, _>>()?;
-        let txn = Txn {
-            then,
-            ..Txn::default()
+        let head = self.span(id, "head")?;
+        let found = self.client.range(&Range::of(head.clone()), WITHIN)?;
+        // A head that came back from an earlier time may be what was to go.
+        let Some(kv) = found.kvs.first() else {
+            return Ok(());
         };
+        let older = names.iter().filter(|name| name.as_bytes() != kv.value);
+        let spans = older.map(|name| self.span(id, &format!("gen/{name}")));
+        let then: Vec<Op> = spans.map(|span| span.map(Op::Delete)).collect::<Result<_, _>>()?;
+        if then.is_empty() {
+            return Ok(());
+        }
+        let txn = Txn {
+            compares: vec![Compare::unchanged(head, kv.mod_revision)],
+            then,
+            otherwise: Vec::new(),
+        };
+        // Where another head has come meanwhile, whoever put it there has removed what is too much.
         self.client.txn(txn, WITHIN)?;
         Ok(())
     }
@@ -278,4 +295,9 @@ impl EtcdStore {
     fn conflict(&self) -> StoreError {
         StoreError::Conflict(self.shown.clone())
     }
+}
+
+/// What is known of a change that cannot be read back now.
+fn unread(known: &str, why: &StoreError) -> StoreError {
+    StoreError::Unavailable(format!("{known}; and it cannot be read back now: {why}"))
 }
