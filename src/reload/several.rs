@@ -14,6 +14,7 @@ use super::steps::{Cause, Reloader};
 use crate::custody::{Custody, Opened};
 use crate::etcd::WatchHandle;
 use crate::keyring::lifecycle::Refusal;
+use crate::keyring::members::NodeName;
 use crate::keyring::ring::UnixTime;
 use crate::keyring::schedule::{self, Due};
 use crate::keyring::{KeyId, NotServing};
@@ -132,9 +133,18 @@ impl Several {
         }
     }
 
-    /// Tells the others that this node lives. Nobody decides by it.
+    /// The name that another instance has.
+    fn taken_by(&self) -> Option<&NodeName> {
+        match &self.last.as_ref()?.end {
+            End::Refused(Refusal::SecondInstance(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Tells the others that this node lives, unless another instance has its name: whether that one lives is for that one
+    /// to say. Nobody decides by it but the operator who removes a node.
     fn live(&mut self) {
-        if Instant::now() < self.beat || self.read.is_none() {
+        if Instant::now() < self.beat || self.read.is_none() || self.taken_by().is_some() {
             return;
         }
         let account = self.account.borrow().clone();
@@ -216,6 +226,10 @@ impl Reloader {
                 End::NoRing => self.serve_nothing(
                     "there is no ring in etcd and no copy here; hint: `kekring init` makes the first one, or `kekring store move --to etcd` brings it",
                 ),
+                End::Refused(Refusal::SecondInstance(name)) => {
+                    let why = NotServing::SecondInstance(name.clone());
+                    self.serve_nothing(&format!("there is no copy of the ring here: {why}"));
+                }
                 End::Refused(refusal) => self.serve_nothing(&format!("there is no copy of the ring here: {refusal}")),
                 _ => {}
             }
@@ -246,10 +260,7 @@ impl Reloader {
 
     /// What etcd holds beyond the copy may decrypt at once; who is refused reports nothing.
     fn learn(&mut self, several: &Several) {
-        let refused = several.last.as_ref().and_then(|pass| match &pass.end {
-            End::Refused(Refusal::SecondInstance(name)) => Some(NotServing::SecondInstance(name.clone())),
-            _ => None,
-        });
+        let refused = several.taken_by().cloned().map(NotServing::SecondInstance);
         let held = |id: &_| self.opened.as_ref().is_some_and(|it| it.ring.key(id).is_some());
         let more: Vec<_> = several
             .member
