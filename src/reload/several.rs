@@ -85,14 +85,6 @@ impl Several {
         }
     }
 
-    /// That etcd was not read since this server started: then what it serves is as its copy has it.
-    pub(super) fn provisional(&self) -> Option<String> {
-        self.read.is_none().then(|| {
-            "provisional: etcd has not been read since this server started; it serves from this node's copy"
-                .to_owned()
-        })
-    }
-
     /// For status and metrics, and what is wrong.
     pub(super) fn health(&self) -> (Option<SeveralHealth>, Option<String>) {
         let standing = self.last.as_ref().map(|it| &it.standing);

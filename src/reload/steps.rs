@@ -24,6 +24,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Pauses between two attempts to open a ring that does not open: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// What a node says that has not heard of the others yet.
+const PROVISIONAL: &str = "what is served is provisional: etcd has not been read since this start, and this node's copy of the ring may be behind";
+
 /// Why a step is taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -309,19 +312,18 @@ impl Reloader {
             .opened
             .as_ref()
             .and_then(|opened| RingHealth::of(opened, self.clocks(now, opened), self.period));
-        let mut warnings = self
-            .opened
-            .as_ref()
-            .map(|it| it.warnings.clone())
-            .unwrap_or_default();
+        let opened = self.opened.as_ref();
+        let mut warnings = opened.map(|it| it.warnings.clone()).unwrap_or_default();
         let (several, trouble) = match &self.several {
             Some(several) => {
                 let several = several.lock().unwrap_or_else(PoisonError::into_inner);
-                warnings.extend(several.provisional().filter(|_| ring.is_some()));
                 several.health()
             }
             None => (None, None),
         };
+        if ring.is_some() && several.as_ref().is_some_and(|it| it.read.is_none()) {
+            warnings.push(PROVISIONAL.into());
+        }
         let own = [&self.load_trouble, &self.rotation_trouble];
         let own = own.into_iter().filter_map(|it| it.0.clone());
         self.health.send_replace(Health {
