@@ -13,10 +13,11 @@ use super::recovery::Recovery;
 use crate::config::Config;
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
-use crate::custody::{Custody, Opened};
+use crate::custody::{CommitError, Custody, Opened};
 use crate::keyring::{RingId, lifecycle};
 use crate::root::{RootConfig, RootKey, create_key_file};
 use crate::server::listener::occupant;
+use crate::store::StoreError;
 use crate::telemetry::now;
 
 /// A ring is made once. `init` also makes a recovery code: keep it away from this machine, it opens the ring when every
@@ -141,7 +142,13 @@ pub(super) fn create(
         ring.machine = custody.machine_tag(ring.id);
     }
     ring.development = config.development;
-    Ok(custody.create(ring, further, time)?)
+    custody.create(ring, further, time).map_err(|why| match why {
+        CommitError::Store(StoreError::Conflict(place)) => Failure::refused(
+            format!("cannot make a ring: somebody else has made one in {place} in the meantime"),
+            "a second ring cannot read what the first one encrypts; this node joins that one with its root and `kekring serve`",
+        ),
+        why => why.into(),
+    })
 }
 
 /// True only where it is certain that no generation is left: one may be durable although its mirror or mark failed, and
