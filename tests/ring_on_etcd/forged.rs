@@ -58,7 +58,9 @@ pub fn a_rotation_takes_no_acknowledgement_that_the_node_did_not_give() {
     lab.put(lab.key("nodes/cp-3"), b"garbage once more");
     lab.nodes[2].signal(Signal::CONT);
 
-    wait_until("it to say what is true", PATIENCE, || lab.sequence() == sequence + 1);
+    wait_until("it to say what is true", PATIENCE, || {
+        lab.sequence() == sequence + 1
+    });
     lab.wait_until_acknowledged(3);
     all_open(&lab.nodes, &watch.end());
 }

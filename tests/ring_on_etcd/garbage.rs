@@ -18,18 +18,34 @@ pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
     let mut flipped = generation.clone();
     flipped[generation.len() / 2] ^= 1;
     for (key, garbage, original, named) in [
-        ("head", &b"gen-7-0123456789abcdef.ring"[..], Some(&head), "head names a generation that is not there"),
+        (
+            "head",
+            &b"gen-7-0123456789abcdef.ring"[..],
+            Some(&head),
+            "head names a generation that is not there",
+        ),
         ("head", b"\xff\x00", Some(&head), "head"),
         ("fork", b"fifteen bytes..", None, "fork: it is not 16 bytes"),
         (&name, &flipped, Some(&generation), "cannot be opened here"),
         (&name, b"", Some(&generation), "cannot be opened here"),
-        (&name, &vec![b'x'; 1 << 20], Some(&generation), "cannot be opened here"),
+        (
+            &name,
+            &vec![b'x'; 1 << 20],
+            Some(&generation),
+            "cannot be opened here",
+        ),
     ] {
         let key = format!("{ring}{key}");
         lab.put(key.clone(), garbage);
         (0..3).for_each(|node| lab.wait_for_problem(node, named));
-        assert!(lab.nodes[0].json(&["status"]).to_string().contains(named), "{key}: {named}");
-        assert!(!lab.nodes[0].verb(&["rotate", "--timeout", "1s"]).status.success(), "{key}");
+        assert!(
+            lab.nodes[0].json(&["status"]).to_string().contains(named),
+            "{key}: {named}"
+        );
+        assert!(
+            !lab.nodes[0].verb(&["rotate", "--timeout", "1s"]).status.success(),
+            "{key}"
+        );
         watch.check();
         match original {
             Some(bytes) => lab.put(key, bytes),

@@ -14,7 +14,10 @@ pub fn a_ring_is_made_only_where_there_is_certainly_none() {
     let ring = lab.all(PREFIX).len();
 
     let (code, said) = ended(&other.verb(&["init", "--no-recovery"]));
-    assert!(code == 3 && said.contains("there is already") && said.contains("in etcd"), "{said}");
+    assert!(
+        code == 3 && said.contains("there is already") && said.contains("in etcd"),
+        "{said}"
+    );
     assert!(!other.dir.join("root.key").exists() && !other.dir.join("ring").exists());
     assert_eq!(lab.all(PREFIX).len(), ring);
 
@@ -24,7 +27,11 @@ pub fn a_ring_is_made_only_where_there_is_certainly_none() {
         with_prefix(&lab, &node, prefix);
         node
     };
-    for key in ["/other/0123456789abcdef0123456789abcdef/fork", "/third/what", "/fourth/"] {
+    for key in [
+        "/other/0123456789abcdef0123456789abcdef/fork",
+        "/third/what",
+        "/fourth/",
+    ] {
         lab.put(key, b"x");
         let node = under(key.get(..key[1..].find('/').unwrap() + 1).unwrap());
         let (code, said) = ended(&node.verb(&["init", "--no-recovery"]));
@@ -53,7 +60,8 @@ pub fn two_who_make_a_ring_at_the_same_time_make_one() {
 
         let two = nodes.each_ref().map(|node| {
             let mut init = node.command(&["init", "--no-recovery"]);
-            init.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            init.stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
             init.spawn().unwrap()
         });
         let two = two.map(|it| ended(&it.wait_with_output().unwrap()));
@@ -61,13 +69,20 @@ pub fn two_who_make_a_ring_at_the_same_time_make_one() {
         let done = two.iter().filter(|(code, _)| *code == 0).count();
         assert_eq!(done, 1, "{two:?}");
         for (number, (code, said)) in two.iter().enumerate() {
-            let init = nodes[number].verb(&["status"]);
-            assert_eq!(init.status.success(), *code == 0, "{said}");
+            let status = nodes[number].verb(&["status"]);
+            assert_eq!(status.status.success(), *code == 0, "{said}");
             assert!(*code == 0 || *code == 3, "{said}");
         }
         let kvs = lab.all(&format!("{prefix}/"));
-        let names: Vec<_> = kvs.iter().map(|kv| String::from_utf8_lossy(&kv.key).into_owned()).collect();
-        assert_eq!(names.iter().filter(|it| it.ends_with("/head")).count(), 1, "{names:?}");
+        let names: Vec<_> = kvs
+            .iter()
+            .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
+            .collect();
+        assert_eq!(
+            names.iter().filter(|it| it.ends_with("/head")).count(),
+            1,
+            "{names:?}"
+        );
         assert_eq!(names.len(), 2, "{names:?}");
     }
 }
@@ -92,7 +107,10 @@ pub fn of_two_rings_under_one_prefix_a_node_takes_the_one_that_it_is_told() {
     wait_for_problem(&joining, "ring.id");
     let refused = Client::connect(&joining.socket).status().unwrap_err();
     let cause = refused.message();
-    assert!(cause.contains(&ring) && cause.contains(&other) && cause.contains("ring.id"), "{cause}");
+    assert!(
+        cause.contains(&ring) && cause.contains(&other) && cause.contains("ring.id"),
+        "{cause}"
+    );
     joining.stop();
 
     // Who has a copy knows.
@@ -114,6 +132,9 @@ fn hex(lab: &Lab) -> String {
 
 fn with_prefix(lab: &Lab, node: &Plugin, prefix: &str) {
     let mut config = configuration(node, "cp-2", lab.cluster.url(0));
-    merge(&mut config, json!({"ring": {"store": {"etcd": {"prefix": prefix}}}}));
+    merge(
+        &mut config,
+        json!({"ring": {"store": {"etcd": {"prefix": prefix}}}}),
+    );
     std::fs::write(&node.config, config.to_string()).unwrap();
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::lab::{Lab, Must};
-use crate::support::wait_until;
 use crate::support::PATIENCE;
+use crate::support::wait_until;
 
 pub fn nodes_join_by_a_root_and_endpoints_alone() {
     let mut lab = Lab::empty(json!({}));
@@ -52,7 +52,10 @@ pub fn nodes_join_by_a_root_and_endpoints_alone() {
             assert_eq!(other["acknowledged"], list["generation"], "{status}");
         }
         let warnings = status["warnings"].to_string();
-        assert!(!warnings.contains("silent") && !warnings.contains("provisional"), "{status}");
+        assert!(
+            !warnings.contains("silent") && !warnings.contains("provisional"),
+            "{status}"
+        );
     }
     // Each copy is the head, byte for byte.
     let snapshot = lab.snapshot();

@@ -1,8 +1,10 @@
 //! One etcd and some nodes that keep a ring on it. Ends with its owner.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use kekring::custody::{Custody, Opened};
 use kekring::etcd::{Endpoint, KeyValue, LeaseId, Op, Range, Span, Txn};
@@ -24,6 +26,8 @@ pub struct Lab {
     pub cluster: Cluster,
     tweaks: Value,
     copy: TempDir,
+    /// Whose ring, once it is made.
+    id: OnceLock<[u8; 16]>,
 }
 
 impl Lab {
@@ -52,6 +56,7 @@ impl Lab {
             cluster: Cluster::plain(),
             tweaks,
             copy: scratch(),
+            id: OnceLock::new(),
         }
     }
 
@@ -66,7 +71,11 @@ impl Lab {
     /// A machine that is to be node `name`.
     pub fn machine(&self, name: &str) -> Plugin {
         let node = Plugin::unmade("{}");
-        fs::write(node.dir.join("machine-id"), format!("machine {}\n", node.dir.display())).unwrap();
+        fs::write(
+            node.dir.join("machine-id"),
+            format!("machine {}\n", node.dir.display()),
+        )
+        .unwrap();
         let mut config = configuration(&node, name, self.cluster.url(0));
         merge(&mut config, self.tweaks.clone());
         fs::write(&node.config, config.to_string()).unwrap();
@@ -93,7 +102,12 @@ impl Lab {
     }
 
     pub fn store(&self) -> EtcdStore {
-        store(&self.cluster, PREFIX, FileStore::new(self.copy.path().join("ring"), None))
+        let copy = FileStore::new(self.copy.path().join("ring"), None);
+        let store = store(&self.cluster, PREFIX, copy);
+        if let Some(id) = self.id.get() {
+            store.is_ring(*id);
+        }
+        store
     }
 
     pub fn open(&self) -> Opened {
@@ -112,12 +126,14 @@ impl Lab {
     /// Until so many nodes are registered and each has acknowledged the head.
     #[track_caller]
     pub fn wait_until_acknowledged(&self, count: usize) {
+        if let Some(id) = self.snapshot().id {
+            self.id.get_or_init(|| id);
+        }
         let mut last = Value::Null;
-        let deadline = 2 * PATIENCE;
-        let started = std::time::Instant::now();
-        wait_until(&format!("{count} nodes to acknowledge the head"), 2 * deadline, || {
+        let started = Instant::now();
+        wait_until("each node to acknowledge the head", 4 * PATIENCE, || {
             last = self.nodes[0].json(&["node", "list"]);
-            assert!(started.elapsed() < deadline, "{count} nodes: {last}");
+            assert!(started.elapsed() < 2 * PATIENCE, "{count} nodes: {last}");
             let rows = last["nodes"].as_array().unwrap();
             rows.len() == count && rows.iter().all(|row| row["acknowledged"] == last["generation"])
         });
@@ -180,11 +196,6 @@ impl Lab {
             last.is_empty()
         });
     }
-
-    /// Ends what a stopped server says of itself at once, as its lease does in half a minute.
-    pub fn forget(&self, name: &str) {
-        self.delete(self.key(&format!("live/{name}")));
-    }
 }
 
 /// A store of the ring on etcd, with this copy.
@@ -225,7 +236,7 @@ pub fn problems(node: &Plugin) -> String {
 #[track_caller]
 pub fn wait_for_problem(node: &Plugin, text: &str) {
     let mut last = String::new();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     wait_until(&format!("the problem {text:?}"), 2 * PATIENCE, || {
         last = problems(node);
         assert!(started.elapsed() < PATIENCE, "{text:?} is not in: {last}");
@@ -250,7 +261,7 @@ pub fn rotate(node: &Plugin, timeout: Duration, more: &[&str]) -> (i32, String) 
 }
 
 /// Files and all, as they are.
-pub fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
+pub fn copy_directory(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(status.success());
 }

@@ -33,7 +33,10 @@ pub fn while_etcd_is_away_every_node_serves_also_one_that_restarts() {
     for node in 0..3 {
         lab.wait_for_problem(node, "etcd");
         let (code, status) = ended(&lab.nodes[node].verb(&["status"]));
-        assert!(code == 0 && status.contains("the other nodes are not shown"), "{status}");
+        assert!(
+            code == 0 && status.contains("the other nodes are not shown"),
+            "{status}"
+        );
     }
     let (_, status) = ended(&lab.nodes[2].verb(&["status"]));
     assert!(status.contains("provisional"), "{status}");
@@ -77,16 +80,24 @@ pub fn a_first_start_without_copy_and_without_etcd_is_ready_and_names_the_cause(
     let client = Client::connect(&lab.nodes[1].socket);
     let refused = client.status().unwrap_err();
     let cause = refused.message();
-    assert!(cause.contains("there is no copy of the ring here yet") && cause.contains(lab.cluster.url(0)), "{cause}");
+    assert!(
+        cause.contains("there is no copy of the ring here yet") && cause.contains(lab.cluster.url(0)),
+        "{cause}"
+    );
     assert!(client.encrypt(&[1; 32]).is_err());
-    wait_until("the problem to be told", PATIENCE, || problems(&lab.nodes[1]).contains("no copy"));
+    wait_until("the problem to be told", PATIENCE, || {
+        problems(&lab.nodes[1]).contains("no copy")
+    });
 
     lab.cluster.run(0);
     lab.cluster.wait_until_ready();
     // By itself.
     wait_until("the ring to be there", PATIENCE, || client.status().is_ok());
     let sealed = client.encrypt(&[1; 32]).unwrap();
-    assert_eq!(Client::connect(&lab.nodes[0].socket).decrypt(&sealed).unwrap(), [1; 32]);
+    assert_eq!(
+        Client::connect(&lab.nodes[0].socket).decrypt(&sealed).unwrap(),
+        [1; 32]
+    );
     lab.wait_until_acknowledged(2);
     assert!(server.stop().success());
 }

@@ -15,6 +15,10 @@ const LONG: Duration = Duration::from_secs(60);
 pub fn a_removed_node_is_waited_for_no_more_and_registers_again_when_it_is_back() {
     let mut lab = Lab::of(3);
     let before = lab.sequence();
+    wait_until("the third to say that it lives", PATIENCE, || {
+        let list = lab.nodes[0].json(&["node", "list"]);
+        list["nodes"][2]["alive"] == true
+    });
     lab.nodes[2].kill();
     let watch = Watch::over(&lab.nodes[..2]);
 
@@ -48,7 +52,9 @@ pub fn a_removed_node_is_waited_for_no_more_and_registers_again_when_it_is_back(
     assert!(said.contains("destroy them"), "{said}");
     lab.wait_until_acknowledged(2);
     // What waited for it ends, and then another one is done.
-    wait_until("what was in flight to end", PATIENCE, || lab.sequence() == before + 3);
+    wait_until("what was in flight to end", PATIENCE, || {
+        lab.sequence() == before + 3
+    });
     let (code, said) = rotate(&lab.nodes[0], LONG, &[]);
     assert!(code == 0, "{said}");
     let (code, said) = rotate(&lab.nodes[1], LONG, &[]);

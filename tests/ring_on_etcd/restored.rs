@@ -83,7 +83,12 @@ pub fn a_join_waits_for_a_node_that_is_down_and_names_it() {
     }
     // No rotation meanwhile.
     let refused = lab.nodes[0].verb(&["rotate", "--timeout", "2s"]);
-    assert_eq!(refused.status.code(), Some(4), "{}", crate::support::shown(&refused));
+    assert_eq!(
+        refused.status.code(),
+        Some(4),
+        "{}",
+        crate::support::shown(&refused)
+    );
     assert!(String::from_utf8_lossy(&refused.stderr).contains("cp-3"));
     watch.more(20);
 

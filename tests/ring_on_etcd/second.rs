@@ -16,7 +16,10 @@ pub fn a_second_machine_under_a_name_is_refused_until_the_first_is_removed() {
     wait_for_problem(&second, "is registered");
 
     let refused = Client::connect(&second.socket).status().unwrap_err();
-    assert!(refused.message().contains("kekring node remove cp-2"), "{refused}");
+    assert!(
+        refused.message().contains("kekring node remove cp-2"),
+        "{refused}"
+    );
     let (code, said) = ended(&second.verb(&["rotate", "--timeout", "2s"]));
     assert!(code == 3, "{said}");
     // Nobody else notices.
@@ -60,7 +63,13 @@ pub fn a_copy_that_was_taken_to_another_machine_is_another_instance() {
     wait_for_problem(&clone, "is registered");
 
     let client = Client::connect(&clone.socket);
-    assert!(client.status().unwrap_err().message().contains("kekring node remove cp-2"));
+    assert!(
+        client
+            .status()
+            .unwrap_err()
+            .message()
+            .contains("kekring node remove cp-2")
+    );
     assert!(client.encrypt(&[1; 32]).is_err());
     // What it can open it opens.
     assert_eq!(client.decrypt(&sealed).unwrap(), [3; 32]);

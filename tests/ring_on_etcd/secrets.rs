@@ -24,20 +24,30 @@ pub fn no_key_is_in_etcd_and_none_in_a_log() {
     let opened = lab.open();
     let mut secrets = vec![
         ("the ring key".to_owned(), opened.ring_key.expose().to_vec()),
-        ("the root".to_owned(), fs::read(lab.nodes[0].dir.join("root.key")).unwrap()),
+        (
+            "the root".to_owned(),
+            fs::read(lab.nodes[0].dir.join("root.key")).unwrap(),
+        ),
     ];
     for key in &opened.ring.keys {
         secrets.push((key.id.to_string(), key.material.expose().to_vec()));
     }
 
-    for kv in lab.all("") {
+    for kv in lab.all("/") {
         places.push((String::from_utf8_lossy(&kv.key).into_owned(), kv.value));
     }
     let values = places.len();
     for node in &mut lab.nodes {
-        assert!(node.log().contains("DEBUG") || node.log().contains("TRACE"), "{}", node.log());
+        assert!(
+            node.log().contains("DEBUG") || node.log().contains("TRACE"),
+            "{}",
+            node.log()
+        );
         places.push(("its log".into(), node.log().into_bytes()));
-        places.push(("status.json".into(), fs::read(node.socket.with_file_name("status.json")).unwrap()));
+        places.push((
+            "status.json".into(),
+            fs::read(node.socket.with_file_name("status.json")).unwrap(),
+        ));
         node.stop();
         below(&node.dir.join("ring"), &mut places);
     }

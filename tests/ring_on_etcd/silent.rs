@@ -35,17 +35,27 @@ pub fn a_rotation_waits_for_a_frozen_node_names_it_and_then_ends_by_itself() {
     for node in 0..2 {
         lab.wait_for_problem(node, "a rotation waits for cp-3");
         let (code, status) = ended(&lab.nodes[node].verb(&["status"]));
-        assert!(code == 0 && status.contains("a rotation waits for cp-3"), "{status}");
+        assert!(
+            code == 0 && status.contains("a rotation waits for cp-3"),
+            "{status}"
+        );
         assert!(lab.nodes[node].log().contains("a rotation waits for cp-3"));
-        let page = scrape::get(&lab.nodes[node].telemetry(), "/metrics").unwrap().body;
-        let problems = page.lines().find(|line| line.starts_with("kekring_problems ")).unwrap();
+        let page = scrape::get(&lab.nodes[node].telemetry(), "/metrics")
+            .unwrap()
+            .body;
+        let problems = page
+            .lines()
+            .find(|line| line.starts_with("kekring_problems "))
+            .unwrap();
         assert_ne!(problems, "kekring_problems 0");
     }
     watch.more(20);
 
     lab.nodes[2].signal(Signal::CONT);
 
-    wait_until("the rotation to end without a verb", PATIENCE, || lab.sequence() == before + 2);
+    wait_until("the rotation to end without a verb", PATIENCE, || {
+        lab.sequence() == before + 2
+    });
     lab.wait_until_acknowledged(3);
     (0..3).for_each(|node| lab.wait_until_well(node));
     all_open(&lab.nodes, &watch.end());

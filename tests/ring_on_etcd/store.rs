@@ -80,17 +80,28 @@ fn key() -> Key32 {
 
 pub fn a_generation_of_a_thousand_keys_fits_and_comes_back() {
     let bench = Bench::new();
-    let mut ring = lifecycle::create(RingId(random().unwrap()), key(), key(), NOW);
+    let first = lifecycle::create(RingId(random().unwrap()), key(), key(), NOW);
+    let mut ring = lifecycle::activate(&first, key(), NOW).unwrap();
     while ring.keys.len() < 1000 {
         ring = lifecycle::activate(&ring, key(), NOW).unwrap();
     }
-    let keys: Vec<_> = ring.keys.iter().map(|key| (key.id.clone(), *key.material.expose())).collect();
+    let keys: Vec<_> = ring
+        .keys
+        .iter()
+        .map(|key| (key.id.clone(), *key.material.expose()))
+        .collect();
 
-    let made = bench.custody().create(ring, &[], NOW).unwrap();
+    let first = bench.custody().create(first, &[], NOW).unwrap();
+    let made = bench.custody().commit(&first, ring, NOW).unwrap();
     println!("       1,000 keys take {} bytes", made.head.bytes.len());
     let mut opened = bench.custody().open(None, NOW).unwrap();
 
-    let again: Vec<_> = opened.ring.keys.iter().map(|key| (key.id.clone(), *key.material.expose())).collect();
+    let again: Vec<_> = opened
+        .ring
+        .keys
+        .iter()
+        .map(|key| (key.id.clone(), *key.material.expose()))
+        .collect();
     assert!(keys == again);
     // And goes on from there, with three of that size in one answer.
     for _ in 0..3 {
@@ -142,7 +153,10 @@ pub fn three_generations_are_kept_and_the_head_always() {
     }
     assert_eq!(bench.names().len(), 3);
     let ring = bench.store().traces().unwrap().remove(0);
-    assert_eq!(bench.lab.get(&format!("{ring}/head")).unwrap(), opened.head.name.as_bytes());
+    assert_eq!(
+        bench.lab.get(&format!("{ring}/head")).unwrap(),
+        opened.head.name.as_bytes()
+    );
     assert_eq!(bench.lab.all(&format!("{ring}/")).len(), 4);
 
     // Whoever is told to take everything away leaves the head.

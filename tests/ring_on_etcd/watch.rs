@@ -63,11 +63,6 @@ impl Watch {
         });
     }
 
-    /// One for each key that was used so far.
-    pub fn sealed(&self) -> Vec<EncryptResponse> {
-        self.seen.sealed.lock().unwrap().values().cloned().collect()
-    }
-
     /// Not one call may have failed so far.
     #[track_caller]
     pub fn check(&self) {
@@ -85,7 +80,10 @@ impl Watch {
         }
         let rounds: usize = self.seen.rounds.iter().map(|it| it.load(Ordering::SeqCst)).sum();
         let sealed: Vec<_> = self.seen.sealed.lock().unwrap().values().cloned().collect();
-        println!("       {rounds} rounds under {} keys without a failure", sealed.len());
+        println!(
+            "       {rounds} rounds under {} keys without a failure",
+            sealed.len()
+        );
         let failures = self.seen.failures.lock().unwrap();
         assert!(failures.is_empty(), "{}", failures.join("\n"));
         sealed
@@ -117,15 +115,32 @@ fn once(own: usize, clients: &[Client], seen: &Seen, round: usize, highest: &mut
     }
     *highest = now;
     let seed: Vec<u8> = [round.to_be_bytes(), own.to_be_bytes(), [7; 8], [8; 8]].concat();
-    let sealed = clients[own].encrypt(&seed).map_err(|why| format!("Encrypt: {why}"))?;
+    let sealed = clients[own]
+        .encrypt(&seed)
+        .map_err(|why| format!("Encrypt: {why}"))?;
     if sealed.key_id != status.key_id {
-        return Err(format!("it encrypts under {} and reports {}", sealed.key_id, status.key_id));
+        return Err(format!(
+            "it encrypts under {} and reports {}",
+            sealed.key_id, status.key_id
+        ));
     }
     for (node, client) in clients.iter().enumerate() {
         match client.decrypt(&sealed) {
             Ok(opened) if opened == seed => {}
-            Ok(_) => return Err(format!("node {} opens {} to something else", node + 1, sealed.key_id)),
-            Err(why) => return Err(format!("node {} does not open {}: {why}", node + 1, sealed.key_id)),
+            Ok(_) => {
+                return Err(format!(
+                    "node {} opens {} to something else",
+                    node + 1,
+                    sealed.key_id
+                ));
+            }
+            Err(why) => {
+                return Err(format!(
+                    "node {} does not open {}: {why}",
+                    node + 1,
+                    sealed.key_id
+                ));
+            }
         }
     }
     let mut all = seen.sealed.lock().unwrap();
@@ -133,7 +148,9 @@ fn once(own: usize, clients: &[Client], seen: &Seen, round: usize, highest: &mut
     let old = all.values().nth(round % all.len()).cloned().unwrap();
     drop(all);
     let opened = clients[own].decrypt(&old);
-    opened.map(drop).map_err(|why| format!("what {} sealed earlier: {why}", old.key_id))
+    opened
+        .map(drop)
+        .map_err(|why| format!("what {} sealed earlier: {why}", old.key_id))
 }
 
 /// Each of these nodes opens each of these.
@@ -143,7 +160,12 @@ pub fn all_open(nodes: &[Plugin], sealed: &[EncryptResponse]) {
         let client = Client::connect(&node.socket);
         for one in sealed {
             let opened = client.decrypt(one);
-            assert!(opened.is_ok(), "node {} and {}: {opened:?}", number + 1, one.key_id);
+            assert!(
+                opened.is_ok(),
+                "node {} and {}: {opened:?}",
+                number + 1,
+                one.key_id
+            );
         }
     }
 }
