@@ -153,7 +153,7 @@ impl Rotate {
             (false, false) => "not finished: any node goes on with it as soon as it can",
         };
         self.report(opened, !self.prepare, message.to_owned(), waiting.clone());
-        none_waits(&config, &waiting)
+        none_waits(config, &waiting)
     }
 
     /// Makes the next key active, and waits until every node that counts has taken it.

@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Client;
+use crate::support::notify::Systemd;
 use crate::support::{Killed, PATIENCE, Plugin, Raised, kekring, scratch, shown, wait_until};
 
 #[test]
