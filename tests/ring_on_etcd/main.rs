@@ -34,6 +34,7 @@ mod lab;
 #[path = "../support/missing.rs"]
 #[allow(dead_code)] // another suite asks for more
 mod missing;
+mod moves;
 mod outage;
 #[path = "../support/port.rs"]
 mod port;
@@ -95,6 +96,12 @@ fn main() -> ExitCode {
         outage::a_first_start_without_copy_and_without_etcd_is_ready_and_names_the_cause,
         unknown::a_rotate_whose_answer_is_lost_has_rotated_once_and_says_what_is_true,
         unknown::a_rotate_that_never_arrived_has_changed_nothing,
+        moves::a_ring_in_files_moves_to_etcd_under_its_server_and_back,
+        moves::a_ring_does_not_move_to_where_another_one_is,
+        moves::a_backup_is_joined_by_every_node_and_takes_nothing_back,
+        moves::where_every_copy_is_lost_a_backup_brings_the_ring_back,
+        moves::a_root_goes_once_every_node_has_opened_the_new_ring_key,
+        moves::what_a_verb_changes_every_node_has_taken_when_it_ends,
         joining::nodes_join_by_a_root_and_endpoints_alone,
         second::a_copy_that_was_taken_to_another_machine_is_another_instance,
         init::a_ring_is_made_only_where_there_is_certainly_none,
