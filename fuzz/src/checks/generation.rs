@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use data_encoding::HEXLOWER;
 use kekring::crypto::aead::{self, Sealed};
 use kekring::crypto::kdf::{Context, sha256};
 use kekring::crypto::secret::Key32;
@@ -127,8 +128,7 @@ fn opens(world: &World, bytes: &[u8]) {
     match open(bytes, &world.ring_key) {
         Ok((stored, open)) => sound(world, bytes, &stored, &open),
         Err(why) => {
-            let mut secrets: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
-            secrets.push(world.ring_key.expose());
+            let secrets: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
             quiet(&why.to_string(), &secrets);
             assert!(
                 !matches!(why, FormatError::WrongKey | FormatError::Tampered(_)) || bytes.len() > MAX_LEN
@@ -137,16 +137,21 @@ fn opens(world: &World, bytes: &[u8]) {
     }
 }
 
-/// Key bytes of a body that may be anything.
+/// The ring key, and key bytes of a body that may be anything.
 fn materials(bytes: &[u8], ring_key: &Key32) -> Vec<Vec<u8>> {
     let message = wire::StoredGeneration::decode(inside(bytes)).ok();
-    let body = message.and_then(|it| plain(&it, ring_key));
-    let body = body.and_then(|it| wire::Body::decode(it.as_slice()).ok());
+    let told = message.and_then(|it| plain(&it, ring_key)).unwrap_or_default();
+    let body = wire::Body::decode(told.as_slice()).ok();
+    let told = String::from_utf8_lossy(&told).to_lowercase();
     let keys = body.map(|it| it.keys).unwrap_or_default();
     // What is readable may be a name, or our own words: no chance makes such a key.
     let readable = |it: &[u8]| it.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    // Nor does a node have a key for its name; somebody who holds the ring key and tries us can give it one.
+    let named = |it: &[u8]| told.contains(&HEXLOWER.encode(it));
     let all = keys.into_iter().map(|it| it.material);
-    all.filter(|it| it.len() == 32 && !readable(it)).collect()
+    let all = all.chain([ring_key.expose().to_vec()]);
+    all.filter(|it| it.len() == 32 && !readable(it) && !named(it))
+        .collect()
 }
 
 fn sound(world: &World, bytes: &[u8], stored: &Stored, open: &OpenGeneration) {
