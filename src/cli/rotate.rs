@@ -146,17 +146,28 @@ impl Rotate {
         if !self.prepare && waiting.is_empty() {
             waiting = self.activate_together(&mut together, deadline)?;
         }
+        let mut late = Vec::new();
+        if !self.prepare && waiting.is_empty() {
+            late = self.taken_by_all(&mut together, deadline)?;
+        }
         let opened = together.registered()?;
         let message = match (waiting.is_empty(), self.prepare) {
             (_, true) => PREPARED,
             (true, false) => ROTATED,
             (false, false) => "not finished: any node goes on with it as soon as it can",
         };
-        self.report(opened, !self.prepare, message.to_owned(), waiting.clone());
+        let all = [&waiting[..], &late[..]].concat();
+        self.report(opened, !self.prepare, message.to_owned(), all);
+        if !late.is_empty() {
+            return Err(Failure::unfinished(
+                format!("the key is active, and is not used yet by {}", late.join(", ")),
+                "nothing is left to do: the node takes it by itself once it is back; to run this again would be another rotation",
+            ));
+        }
         none_waits(config, &waiting)
     }
 
-    /// Makes the next key active, and waits until every node that counts has taken it.
+    /// Makes the next key active; for whom that waits.
     fn activate_together(&self, together: &mut Together, deadline: Instant) -> Result<Vec<String>, Failure> {
         let next = together.registered()?.ring.pre_active().map(|key| key.id.clone());
         let Some(next) = next else {
@@ -177,9 +188,11 @@ impl Rotate {
                 )],
             }
         })?;
-        if !waiting.is_empty() {
-            return Ok(waiting);
-        }
+        Ok(waiting)
+    }
+
+    /// Waits until every node that counts has taken the active key; who has not.
+    fn taken_by_all(&self, together: &mut Together, deadline: Instant) -> Result<Vec<String>, Failure> {
         let active = together.registered()?.ring.generation;
         let what = (self.output.form, "it is active");
         together.until(&Want::nothing(), deadline, what, |_, standing| {

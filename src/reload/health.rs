@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::custody::Opened;
+use crate::keyring::members;
 use crate::keyring::ring::UnixTime;
 use crate::keyring::schedule::{self, Clocks, Due};
 use crate::keyring::{KeyId, RingId};
@@ -90,6 +91,7 @@ impl RingHealth {
         let due = schedule::due(ring, clocks, period);
         let (age, due_age) = (schedule::age(ring, clocks), schedule::due_age(ring, period));
         let now = clocks.now.0;
+        let shared = members::registered(&ring.members).next().is_some();
         let rotation = match due {
             Due::In(wait) => Some(now.saturating_add(wait.as_secs())),
             Due::Now => Some(now.saturating_sub(age.saturating_sub(due_age).as_secs())),
@@ -113,7 +115,8 @@ impl RingHealth {
                 missing: backup.lacks(ring).count(),
             }),
             rotation: rotation.filter(|_| opened.frozen.is_none()).map(UnixTime),
-            overdue: due == Due::Finish || age >= due_age,
+            // What several nodes have in flight may be an operator's, and is told by who is waited for.
+            overdue: age >= due_age || (due == Due::Finish && !shared),
             waiting: due == Due::Operator,
             frozen: opened.frozen.as_ref().map(ToString::to_string),
         })
