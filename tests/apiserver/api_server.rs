@@ -23,22 +23,26 @@ impl ApiServer {
     /// Starts it, and waits until it is ready. It encrypts where `dir` has an EncryptionConfiguration. What it writes is
     /// called by `name`.
     pub fn start(dir: &Path, name: &str, etcd_url: &str) -> Self {
+        let mut server = Self::spawn(dir, name, free_port(), &[format!("--etcd-servers={etcd_url}")]);
+        server.wait_until_ready();
+        server
+    }
+
+    /// The same at a port and with more arguments, and does not wait.
+    pub fn spawn(dir: &Path, name: &str, port: u16, more: &[String]) -> Self {
         fs::write(
             dir.join("tokens.csv"),
             format!("{TOKEN},suite,suite,\"system:masters\"\n"),
         )
         .unwrap();
-        let port = free_port();
         let log = dir.join(format!("{name}.log"));
         let mut command = command("kube-apiserver");
-        command.args(arguments(dir, name, etcd_url, port));
-        let mut server = Self {
+        command.args(arguments(dir, name, port)).args(more);
+        Self {
             process: Process::start("kube-apiserver", &mut command, log.clone()),
-            url: format!("https://127.0.0.1:{port}"),
+            url: url(port),
             log,
-        };
-        server.wait_until_ready();
-        server
+        }
     }
 
     /// Kills it as `kill -9` does.
@@ -46,9 +50,21 @@ impl ApiServer {
         self.process.kill();
     }
 
+    /// The process, for signals.
+    #[allow(dead_code)] // one suite needs it
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// A client of it.
     pub fn api(&self) -> Api {
         Api::new(&self.url, TOKEN)
+    }
+
+    /// A client of whichever listens at this port, now or later.
+    #[allow(dead_code)] // one suite needs it
+    pub fn api_at(port: u16) -> Api {
+        Api::new(&url(port), TOKEN)
     }
 
     /// What it has logged so far; earlier ones of this name as well.
@@ -56,7 +72,7 @@ impl ApiServer {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    fn wait_until_ready(&mut self) {
+    pub fn wait_until_ready(&mut self) {
         let api = self.api();
         wait_for("kube-apiserver to be ready", 2 * SOON, || {
             self.process.must_run();
@@ -65,10 +81,13 @@ impl ApiServer {
     }
 }
 
-fn arguments(dir: &Path, name: &str, etcd_url: &str, port: u16) -> Vec<String> {
+fn url(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
+
+fn arguments(dir: &Path, name: &str, port: u16) -> Vec<String> {
     let file = |name: &str| dir.join(name).display().to_string();
     let mut arguments = vec![
-        format!("--etcd-servers={etcd_url}"),
         format!("--secure-port={port}"),
         "--bind-address=127.0.0.1".into(),
         "--advertise-address=127.0.0.1".into(),

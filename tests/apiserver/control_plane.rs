@@ -3,23 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use data_encoding::BASE64;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
-
 use crate::api_server::ApiServer;
 use crate::client::Api;
 use crate::etcd::Etcd;
 use crate::port::free_port;
 use crate::process::Process;
 use crate::program::command;
+use crate::service_account;
 use crate::wait::{SOON, wait_for};
 
-/// What stands before the point of a P-256 key in a SubjectPublicKeyInfo (RFC 5480).
-const P256_PUBLIC_KEY_HEADER: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
 /// How many new EncryptionConfigurations kube-apiserver has taken or refused.
 pub const RELOADS: &str = "apiserver_encryption_config_controller_automatic_reloads_total";
 
@@ -35,7 +27,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts both, with an EncryptionConfiguration if there is one, and waits until they are ready.
     pub fn start(dir: &Path, encryption: Option<&str>) -> Self {
-        write_service_account_key(dir);
+        service_account::write_keys(dir);
         let (etcd, etcd_url) = start_etcd(dir);
         let mut control_plane = Self {
             api_server: None,
@@ -134,24 +126,4 @@ fn start_etcd(dir: &Path) -> (Process, String) {
         etcd.is_healthy().then_some(())
     });
     (process, url)
-}
-
-/// kube-apiserver does not start without a key pair that signs tokens, though nobody asks for one here.
-fn write_service_account_key(dir: &Path) {
-    let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_ASN1_SIGNING);
-    let private = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-    let pair = EcdsaKeyPair::from_pkcs8(algorithm, private.as_ref(), &random).unwrap();
-    let public = [&P256_PUBLIC_KEY_HEADER, pair.public_key().as_ref()].concat();
-    let pem = |kind: &str, bytes: &[u8]| {
-        format!(
-            "-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n",
-            BASE64.encode(bytes)
-        )
-    };
-    fs::write(
-        dir.join("service-account.key"),
-        pem("PRIVATE KEY", private.as_ref()),
-    )
-    .unwrap();
-    fs::write(dir.join("service-account.pub"), pem("PUBLIC KEY", &public)).unwrap();
 }

@@ -53,6 +53,7 @@ mod scan;
 mod scrape;
 #[path = "../support/seed.rs"]
 mod seed;
+mod service_account;
 #[macro_use]
 #[path = "../support/times.rs"]
 mod times;

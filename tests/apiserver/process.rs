@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::wait::{SOON, wait_for};
+
 /// How many lines of a log are shown.
 const TAIL: usize = 30;
 
@@ -57,6 +59,22 @@ impl Process {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Still there, and does nothing any more.
+    #[allow(dead_code)] // not every suite needs it
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.id());
+        wait_for("a process to stop", SOON, || {
+            // The state follows the name.
+            fs::read_to_string(&stat).unwrap().contains(") T ").then_some(())
+        });
+    }
+
+    #[allow(dead_code)] // not every suite needs it
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Asks it to end, and waits until it has.

@@ -1,11 +1,9 @@
 //! An etcd of one member or three on loopback, its files in a directory of its own. Ends with its owner.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use kekring::etcd::{Client, Config, Endpoint, Found, Range, Read, Span, TlsFiles, User};
-use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,6 +28,7 @@ struct Member {
     process: Option<Process>,
     arguments: Vec<String>,
     url: String,
+    peers: String,
 }
 
 impl Cluster {
@@ -97,6 +96,7 @@ impl Cluster {
                 process: None,
                 arguments,
                 url,
+                peers,
             }
         };
         let mut cluster = Self {
@@ -130,18 +130,19 @@ impl Cluster {
 
     /// Still there, and does nothing any more.
     pub fn freeze(&self, member: usize) {
-        let process = self.members[member].process.as_ref().unwrap();
-        process.signal(Signal::STOP);
-        let stat = format!("/proc/{}/stat", process.id());
-        wait_for("a member to stop", SOON, || {
-            // The state follows the name.
-            fs::read_to_string(&stat).unwrap().contains(") T ").then_some(())
-        });
+        self.members[member].process.as_ref().unwrap().freeze();
     }
 
     pub fn thaw(&self, member: usize) {
-        let process = self.members[member].process.as_ref().unwrap();
-        process.signal(Signal::CONT);
+        self.members[member].process.as_ref().unwrap().thaw();
+    }
+
+    /// From its next start on, a member finds its data in another directory.
+    #[allow(dead_code)] // one suite needs it
+    pub fn move_data(&mut self, member: usize, dir: &Path) {
+        let mut arguments = self.members[member].arguments.iter_mut();
+        let data = arguments.find(|it| it.starts_with("--data-dir=")).unwrap();
+        *data = format!("--data-dir={}", dir.display());
     }
 
     /// Until each member reads what all agree on.
@@ -161,6 +162,12 @@ impl Cluster {
 
     pub fn url(&self, member: usize) -> &str {
         &self.members[member].url
+    }
+
+    /// Where the other members reach it.
+    #[allow(dead_code)] // one suite needs it
+    pub fn peer_url(&self, member: usize) -> &str {
+        &self.members[member].peers
     }
 
     pub fn count(&self) -> usize {

@@ -99,6 +99,11 @@ impl Plugin {
     /// Starts the server, and returns when it answers `kekring probe`.
     pub(crate) fn serve(&mut self) {
         self.spawn();
+        self.wait_until_it_answers();
+    }
+
+    /// Until a server that was started answers `kekring probe`.
+    pub(crate) fn wait_until_it_answers(&mut self) {
         wait_until("the plugin to answer", PATIENCE, || {
             let ended = self.server.as_mut().and_then(|server| server.try_wait().unwrap());
             assert!(ended.is_none(), "serve ended with {ended:?}:\n{}", self.log());
@@ -108,13 +113,14 @@ impl Plugin {
 
     /// Starts the server and does not wait. Its log is appended to what earlier ones wrote.
     pub(crate) fn spawn(&mut self) {
+        self.spawn_as(self.command(&["serve"]));
+    }
+
+    /// The same, by a command that was changed somehow.
+    pub(crate) fn spawn_as(&mut self, mut serve: Command) {
         assert!(self.server.is_none(), "it is running already");
         let log = self.log_file();
-        let server = self
-            .command(&["serve"])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn();
+        let server = serve.stdout(log.try_clone().unwrap()).stderr(log).spawn();
         self.server = Some(server.unwrap());
     }
 

@@ -1,0 +1,144 @@
+//! Three nodes and their etcd, for one trial.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kekring::cluster::object::{self, StoredObject};
+use kekring::etcd::{Range, TlsFiles};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cluster::{Cluster, LONG, prefix};
+use crate::node::Node;
+use crate::service_account;
+use crate::support::scratch;
+use crate::weather::Weather;
+
+/// Where kube-apiserver keeps the Secrets of these trials.
+const SECRETS: &str = "/registry/secrets/suite/";
+const PAGE: u32 = 500;
+
+/// What the nodes have in common.
+pub struct Setup {
+    pub dir: PathBuf,
+    pub tls: TlsFiles,
+    /// Every member of etcd.
+    pub endpoints: Vec<String>,
+    /// Laid over each plugin's configuration.
+    pub tweaks: Value,
+}
+
+/// Everything that one trial runs.
+pub struct Lab {
+    // Dropped in this order: processes before their files.
+    pub nodes: Vec<Node>,
+    pub cluster: Cluster,
+    pub setup: Setup,
+    pub weather: Arc<Weather>,
+    _dir: TempDir,
+}
+
+impl Lab {
+    /// Everything runs: a ring on etcd, three plugins that rotate it once a `period`, and an API server on each.
+    pub fn start(period: &str) -> Self {
+        let mut lab = Self::prepared(period);
+        lab.init(0);
+        lab.serve();
+        lab
+    }
+
+    /// etcd runs, and the nodes are configured. There is no ring.
+    pub fn prepared(period: &str) -> Self {
+        let cluster = Cluster::secure(3);
+        let dir = scratch();
+        service_account::write_keys(dir.path());
+        let setup = Setup {
+            dir: dir.path().to_owned(),
+            tls: cluster.tls(),
+            endpoints: (0..3).map(|it| cluster.url(it).to_owned()).collect(),
+            tweaks: json!({"rotation": {"period": period}}),
+        };
+        let mut lab = Self {
+            nodes: Vec::new(),
+            cluster,
+            setup,
+            weather: Arc::default(),
+            _dir: dir,
+        };
+        for _ in 0..3 {
+            lab.add_node(|own| own);
+        }
+        lab
+    }
+
+    /// One node more, its own member of etcd first; `endpoints` may lead its plugin to them some other way.
+    pub fn add_node(&mut self, endpoints: impl FnOnce(Vec<String>) -> Vec<String>) -> usize {
+        let number = self.nodes.len();
+        let mut own = self.setup.endpoints.clone();
+        own.rotate_left(number % 3);
+        let name = format!("cp-{}", number + 1);
+        self.nodes
+            .push(Node::prepared(&name, &endpoints(own), &self.setup));
+        number
+    }
+
+    /// Makes the ring on one node, and brings its root to the others.
+    pub fn init(&self, first: usize) {
+        self.nodes[first].must(&["init", "--no-recovery"]);
+        let root = self.nodes[first].plugin.dir.join("root.key");
+        for (_, node) in self.nodes.iter().enumerate().filter(|(it, _)| *it != first) {
+            node.take_root(&root);
+        }
+    }
+
+    /// Starts every plugin, then every API server.
+    pub fn serve(&mut self) {
+        for node in &mut self.nodes {
+            node.plugin.spawn();
+        }
+        for node in &mut self.nodes {
+            node.plugin.wait_until_it_answers();
+        }
+        for node in &mut self.nodes {
+            node.spawn_api_server();
+        }
+        for node in &mut self.nodes {
+            node.wait_for_api_server();
+        }
+        self.nodes[0].api().create_namespace();
+    }
+
+    /// Every Secret of the trial as it lies in etcd, by its name.
+    pub fn stored(&self) -> BTreeMap<String, StoredObject> {
+        let client = self.cluster.client();
+        let (mut stored, mut span) = (BTreeMap::new(), prefix(SECRETS));
+        loop {
+            let range = Range {
+                limit: PAGE,
+                ..Range::of(span.clone())
+            };
+            let found = client.range(&range, LONG).unwrap();
+            for kv in &found.kvs {
+                let name = String::from_utf8(kv.key.clone()).unwrap();
+                let name = name.strip_prefix(SECRETS).unwrap().to_owned();
+                stored.insert(name, object::parse(&kv.value).unwrap());
+            }
+            match found.kvs.last().filter(|_| found.more) {
+                Some(last) => span = span.after(&last.key),
+                None => return stored,
+            }
+        }
+    }
+
+    /// The seeds that these Secrets are under: each a Decrypt for an API server that has none of them.
+    pub fn seeds(stored: &BTreeMap<String, StoredObject>) -> BTreeSet<&[u8]> {
+        let seeds = stored.values();
+        seeds.map(|it| &*it.object.encrypted_dek_source).collect()
+    }
+
+    /// The keys that these Secrets are under.
+    pub fn keys(stored: &BTreeMap<String, StoredObject>) -> BTreeSet<&str> {
+        stored.values().map(|it| &*it.object.key_id).collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! Three control-plane nodes: an etcd of three members, three kube-apiservers and three plugins with one ring, under
+//! rotations, restarts, kills, a cut wire, a clock that is wrong, and a restored etcd.
+//!
+//! Needs Go, which builds etcd and kube-apiserver once. Where there is none the trials are ignored and say so, except with
+//! `TESTS_REQUIRED=all`: then they fail. Everything listens on loopback and keeps its files in temporary directories.
+//! `KEKRING_TESTS=full` makes the two long trials last for hours; `KEKRING_SEED` repeats what was drawn.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../apiserver/api_server.rs"]
+mod api_server;
+#[path = "../etcd/certificates.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod certificates;
+#[path = "../apiserver/client.rs"]
+#[allow(dead_code)] // other suites need more of it
+mod client;
+#[path = "../etcd/cluster.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod cluster;
+#[path = "../support/golang.rs"]
+mod golang;
+mod keys;
+mod lab;
+mod load;
+#[path = "../support/lot.rs"]
+mod lot;
+#[path = "../support/missing.rs"]
+#[allow(dead_code)] // another suite asks for more
+mod missing;
+mod node;
+mod over;
+#[path = "../support/port.rs"]
+mod port;
+#[path = "../apiserver/process.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod process;
+#[path = "../apiserver/program.rs"]
+mod program;
+mod rotations;
+mod secret;
+#[path = "../apiserver/service_account.rs"]
+mod service_account;
+#[path = "../support/mod.rs"]
+mod support;
+#[macro_use]
+#[path = "../support/times.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod times;
+#[path = "../apiserver/wait.rs"]
+mod wait;
+mod weather;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed};
+
+use program::program;
+use times::Times;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each has three nodes of its own and mostly waits. Those that wait longest come first.
+    arguments.test_threads.get_or_insert(2);
+    let times = Arc::new(Times::start());
+    let trials = trials![
+        &times,
+        rotations::no_read_and_no_write_fails_while_keys_rotate_and_api_servers_restart,
+    ];
+
+    let conclusion = libtest_mimic::run(&arguments, trials);
+
+    if !arguments.list {
+        times.print("nodes");
+    }
+    conclusion.exit_code()
+}
+
+fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
+    if let Err(missing) = program() {
+        return missing.outcome();
+    }
+    times.run(name, scenario)
+}

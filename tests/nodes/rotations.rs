@@ -1,0 +1,79 @@
+//! Rotation after rotation, with every API server in use and one of them restarted each minute.
+
+use std::time::{Duration, Instant};
+
+use crate::keys::{CONVERGED, Keys};
+use crate::lab::Lab;
+use crate::load::Load;
+use crate::lot::in_full;
+use crate::wait::{SOON, wait_for};
+use crate::weather::What;
+
+/// Of the active key; an API server goes over to the new one within 20 s while its readiness is asked for.
+const PERIOD: Duration = Duration::from_secs(45);
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub fn no_read_and_no_write_fails_while_keys_rotate_and_api_servers_restart() {
+    let minutes = if in_full() { 15 } else { 3 };
+    let mut lab = Lab::start(&format!("{}s", PERIOD.as_secs()));
+    let (load, keys) = (Load::of(&lab), Keys::of(&lab));
+
+    load.during(|| {
+        keys.during(|| {
+            let started = Instant::now();
+            for minute in 0..minutes {
+                // The first half of a minute is for what was cached, the second for what was not.
+                let at = MINUTE * minute + MINUTE / 2;
+                wait_for("the next restart", 2 * MINUTE, || {
+                    (started.elapsed() >= at).then_some(())
+                });
+                let it = usize::try_from(minute).unwrap() % 3;
+                let weather = std::sync::Arc::clone(&lab.weather);
+                weather.during(What::ApiServer(it), || lab.nodes[it].restart_api_server());
+            }
+            let end = MINUTE * minutes;
+            wait_for("the end", 2 * MINUTE, || (started.elapsed() >= end).then_some(()));
+            load.go_on();
+            wait_for("the plugins to agree", CONVERGED, || keys.agreed());
+        });
+    });
+
+    let (rotations, convergence) = (keys.rotations(), keys.convergence());
+    println!(
+        "\n{rotations} rotations, each on all nodes within {convergence:.1?}; {}",
+        lab.weather
+    );
+    load.print();
+    assert_eq!(load.failures(), [""; 0]);
+    keys.none_went_back();
+    let least = usize::try_from(MINUTE.as_secs() * u64::from(minutes) / (PERIOD.as_secs() * 5 / 4)).unwrap();
+    assert!(rotations >= least, "{rotations} rotations, not {least}");
+    assert!(convergence.iter().all(|it| *it < CONVERGED), "{convergence:?}");
+    // Under each key every API server has read what each of the others wrote, each of them under a seed of its own.
+    let (decrypts, floor) = (keys.all_decrypts(), 6 * rotations);
+    println!("{decrypts} Decrypts, at least {floor} of seeds of another node");
+    assert!(decrypts >= f64::from(u32::try_from(floor).unwrap()));
+    every_api_server_reads_everything_with_empty_caches(&mut lab, &load, &keys);
+}
+
+/// Whoever starts has no seed: each that lies in etcd is a Decrypt.
+pub fn every_api_server_reads_everything_with_empty_caches(lab: &mut Lab, load: &Load, keys: &Keys) {
+    for it in 0..lab.nodes.len() {
+        keys.look(it);
+        let before = keys.decrypts(it);
+        lab.nodes[it].restart_api_server();
+        let secrets = load.reads_through(&lab.nodes[it].api());
+        let stored = lab.stored();
+        let (seeds, under) = (Lab::seeds(&stored).len(), Lab::keys(&stored).len());
+        let least = f64::from(u32::try_from(seeds).unwrap());
+        wait_for("the plugin to count them", SOON, || {
+            keys.look(it);
+            (keys.decrypts(it) - before >= least).then_some(())
+        });
+        println!(
+            "{} reads {secrets} Secrets under {under} keys with empty caches: {seeds} seeds, {} Decrypts",
+            lab.nodes[it].name,
+            keys.decrypts(it) - before
+        );
+    }
+}
