@@ -16,6 +16,7 @@
 )]
 
 #[path = "../apiserver/api_server.rs"]
+#[allow(dead_code)] // another suite needs more of it
 mod api_server;
 #[path = "../etcd/certificates.rs"]
 #[allow(dead_code)] // another suite needs more of it
