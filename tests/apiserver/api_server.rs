@@ -56,6 +56,11 @@ impl ApiServer {
         &mut self.process
     }
 
+    #[allow(dead_code)] // one suite needs it
+    pub fn has_ended(&mut self) -> bool {
+        self.process.has_ended()
+    }
+
     /// A client of it.
     pub fn api(&self) -> Api {
         Api::new(&self.url, TOKEN)

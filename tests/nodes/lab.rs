@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kekring::cluster::object::{self, StoredObject};
 use kekring::etcd::{Range, TlsFiles};
@@ -13,10 +14,13 @@ use crate::cluster::{Cluster, LONG, prefix};
 use crate::node::Node;
 use crate::service_account;
 use crate::support::scratch;
+use crate::wait::wait_for;
 use crate::weather::Weather;
 
 /// Where kube-apiserver keeps the Secrets of these trials.
 const SECRETS: &str = "/registry/secrets/suite/";
+/// kube-apiserver asks for the Status at most this often by itself, and the rest is room.
+const NEW_KEY_IN_USE: Duration = Duration::from_secs(90);
 const PAGE: u32 = 500;
 
 /// What the nodes have in common.
@@ -50,6 +54,15 @@ impl Lab {
 
     /// etcd runs, and the nodes are configured. There is no ring.
     pub fn prepared(period: &str) -> Self {
+        let mut lab = Self::etcd(period);
+        for _ in 0..3 {
+            lab.add_node(|own| own);
+        }
+        lab
+    }
+
+    /// etcd runs, and there is no node.
+    pub fn etcd(period: &str) -> Self {
         let cluster = Cluster::secure(3);
         let dir = scratch();
         service_account::write_keys(dir.path());
@@ -59,17 +72,13 @@ impl Lab {
             endpoints: (0..3).map(|it| cluster.url(it).to_owned()).collect(),
             tweaks: json!({"rotation": {"period": period}}),
         };
-        let mut lab = Self {
+        Self {
             nodes: Vec::new(),
             cluster,
             setup,
             weather: Arc::default(),
             _dir: dir,
-        };
-        for _ in 0..3 {
-            lab.add_node(|own| own);
         }
-        lab
     }
 
     /// One node more, its own member of etcd first; `endpoints` may lead its plugin to them some other way.
@@ -109,6 +118,25 @@ impl Lab {
         self.nodes[0].api().create_namespace();
     }
 
+    /// `kill -9` for everything.
+    pub fn switch_off(&mut self) {
+        for it in 0..self.cluster.count() {
+            self.cluster.kill(it);
+        }
+        for node in &mut self.nodes {
+            node.kill_api_server();
+            node.plugin.kill();
+        }
+    }
+
+    /// Starts every member of etcd, and waits until they agree.
+    pub fn start_etcd(&mut self) {
+        for it in 0..self.cluster.count() {
+            self.cluster.run(it);
+        }
+        self.cluster.wait_until_ready();
+    }
+
     /// Every Secret of the trial as it lies in etcd, by its name.
     pub fn stored(&self) -> BTreeMap<String, StoredObject> {
         let client = self.cluster.client();
@@ -129,6 +157,19 @@ impl Lab {
                 None => return stored,
             }
         }
+    }
+
+    /// Writes Secrets through the API server of a node, each with its own name as password, until one lies in etcd under
+    /// this key; returns that one. The API server is asked for its readiness meanwhile, which makes it look at its plugin.
+    pub fn write_until_under(&self, node: usize, key: &str) -> String {
+        let (api, mut count) = (self.nodes[node].api(), 0);
+        wait_for("a Secret under the new key", NEW_KEY_IN_USE, || {
+            api.health("/readyz").unwrap();
+            count += 1;
+            let name = format!("under-{key}-{count}");
+            api.create_secret(&name, &name).unwrap();
+            (self.stored()[&name].object.key_id == key).then_some(name)
+        })
     }
 
     /// The seeds that these Secrets are under: each a Decrypt for an API server that has none of them.

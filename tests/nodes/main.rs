@@ -15,6 +15,7 @@
     unreachable_pub
 )]
 
+mod all_off;
 #[path = "../apiserver/api_server.rs"]
 #[allow(dead_code)] // another suite needs more of it
 mod api_server;
@@ -27,6 +28,7 @@ mod client;
 #[path = "../etcd/cluster.rs"]
 #[allow(dead_code)] // another suite needs more of it
 mod cluster;
+mod cut_off;
 #[path = "../support/golang.rs"]
 mod golang;
 mod keys;
@@ -46,10 +48,14 @@ mod port;
 mod process;
 #[path = "../apiserver/program.rs"]
 mod program;
+#[path = "../etcd/proxy.rs"]
+#[allow(dead_code)] // another suite needs more of it
+mod proxy;
 mod rotations;
 mod secret;
 #[path = "../apiserver/service_account.rs"]
 mod service_account;
+mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 #[macro_use]
@@ -76,6 +82,10 @@ fn main() -> ExitCode {
     let trials = trials![
         &times,
         rotations::no_read_and_no_write_fails_while_keys_rotate_and_api_servers_restart,
+        cut_off::a_rotation_waits_for_a_node_that_is_cut_off_and_no_read_fails_there,
+        cut_off::a_node_that_was_left_behind_serves_what_it_has_and_catches_up_by_itself,
+        snapshot::after_etcd_is_restored_from_a_snapshot_everything_in_it_reads_and_no_key_goes_back,
+        all_off::after_a_blackout_the_plugins_serve_without_etcd_and_everything_reads_once_it_is_back,
     ];
 
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -87,7 +97,7 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    if let Err(missing) = program() {
+    if let Err(missing) = program().and_then(|_| snapshot::program()) {
         return missing.outcome();
     }
     times.run(name, scenario)

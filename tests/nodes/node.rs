@@ -88,6 +88,18 @@ impl Node {
         self.api_server.as_mut().unwrap().wait_until_ready();
     }
 
+    /// Until it is ready; where it has ended by itself it is started again, as kubelet does.
+    pub fn keep_starting_api_server(&mut self) {
+        let api = self.api();
+        wait_for("kube-apiserver to be ready", 3 * SOON, || {
+            if self.api_server().has_ended() {
+                drop(self.api_server.take());
+                self.spawn_api_server();
+            }
+            api.health("/readyz").ok().filter(|answer| answer.status == 200)
+        });
+    }
+
     /// kube-apiserver that is there, for signals.
     pub fn api_server(&mut self) -> &mut ApiServer {
         self.api_server.as_mut().unwrap()
@@ -125,9 +137,14 @@ impl Node {
         self.plugin.verb(arguments)
     }
 
-    /// Of the running plugin.
+    /// What `status` prints as JSON.
     pub fn status(&self) -> Value {
         self.plugin.json(&["status"])
+    }
+
+    /// The key that this node's ring has active.
+    pub fn active(&self) -> String {
+        self.status()["active"].as_str().unwrap().to_owned()
     }
 
     /// Until kube-apiserver, which runs all the time, is ready again.

@@ -17,7 +17,6 @@ pub enum What {
 #[derive(Debug)]
 struct Spell {
     what: What,
-    from: Instant,
     until: Option<Instant>,
 }
 
@@ -28,11 +27,7 @@ pub struct Weather(Mutex<Vec<Spell>>);
 impl Weather {
     /// From now on; before it is taken away.
     pub fn begins(&self, what: What) {
-        let spell = Spell {
-            what,
-            from: Instant::now(),
-            until: None,
-        };
+        let spell = Spell { what, until: None };
         self.0.lock().unwrap().push(spell);
     }
 
