@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kekring::cluster::object::{self, StoredObject};
@@ -162,11 +163,10 @@ impl Lab {
     /// Writes Secrets through the API server of a node, each with its own name as password, until one lies in etcd under
     /// this key; returns that one. The API server is asked for its readiness meanwhile, which makes it look at its plugin.
     pub fn write_until_under(&self, node: usize, key: &str) -> String {
-        let (api, mut count) = (self.nodes[node].api(), 0);
+        let api = self.nodes[node].api();
         wait_for("a Secret under the new key", NEW_KEY_IN_USE, || {
             api.health("/readyz").unwrap();
-            count += 1;
-            let name = format!("under-{key}-{count}");
+            let name = format!("under-{key}-{}", number());
             api.create_secret(&name, &name).unwrap();
             (self.stored()[&name].object.key_id == key).then_some(name)
         })
@@ -182,4 +182,10 @@ impl Lab {
     pub fn keys(stored: &BTreeMap<String, StoredObject>) -> BTreeSet<&str> {
         stored.values().map(|it| &*it.object.key_id).collect()
     }
+}
+
+/// Another one each time: no two Secrets of a trial have one name.
+pub fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::{Api, collection};
-use crate::lab::Lab;
+use crate::lab::{Lab, number};
 use crate::over::{AtTheEnd, Over};
 use crate::secret::Secret;
 use crate::wait::{SOON, wait_for};
@@ -165,7 +165,7 @@ impl Load {
         let (server, mut own) = (&self.servers[it], Vec::<Arc<Secret>>::new());
         for turn in 0.. {
             let done = if turn % CREATES == 0 {
-                let secret = Arc::new(Secret::new(format!("{}-{turn}", server.name)));
+                let secret = Arc::new(Secret::new(format!("{}-{}", server.name, number())));
                 let made = self.attempt(it, &format!("create {}", secret.name), || {
                     create(&server.api, &secret)
                 });
