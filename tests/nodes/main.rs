@@ -22,9 +22,11 @@ mod api_server;
 #[path = "../etcd/certificates.rs"]
 #[allow(dead_code)] // another suite needs more of it
 mod certificates;
+mod chaos;
 #[path = "../apiserver/client.rs"]
 #[allow(dead_code)] // other suites need more of it
 mod client;
+mod clock;
 #[path = "../etcd/cluster.rs"]
 #[allow(dead_code)] // another suite needs more of it
 mod cluster;
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     let times = Arc::new(Times::start());
     let trials = trials![
         &times,
+        chaos::what_was_acknowledged_reads_through_every_api_server_after_kills_freezes_and_a_wrong_clock,
         rotations::no_read_and_no_write_fails_while_keys_rotate_and_api_servers_restart,
         cut_off::a_rotation_waits_for_a_node_that_is_cut_off_and_no_read_fails_there,
         cut_off::a_node_that_was_left_behind_serves_what_it_has_and_catches_up_by_itself,

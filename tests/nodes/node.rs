@@ -1,7 +1,7 @@
 //! One control-plane node: a plugin and a kube-apiserver, with a directory, a machine id and ports of its own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use kekring::etcd::TlsFiles;
@@ -21,6 +21,8 @@ pub struct Node {
     pub plugin: Plugin,
     /// Where the plugin's telemetry listens.
     pub telemetry: String,
+    /// Where its plugin's clock is wrong: what changes it, and by how many seconds.
+    pub clock: Option<(PathBuf, i64)>,
     port: u16,
     flags: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Node {
             api_server: None,
             plugin,
             telemetry,
+            clock: None,
             port: free_port(),
             flags: flags(&setup.endpoints, &setup.tls),
         }
@@ -63,6 +66,18 @@ impl Node {
     /// The file that an operator brings.
     pub fn take_root(&self, root: &Path) {
         fs::copy(root, self.plugin.dir.join("root.key")).unwrap();
+    }
+
+    /// Starts the plugin, by whichever clock, and waits until it answers.
+    pub fn serve(&mut self) {
+        let mut serve = self.plugin.command(&["serve"]);
+        if let Some((library, seconds)) = &self.clock {
+            serve
+                .env("LD_PRELOAD", library)
+                .env("CLOCK_OFFSET", seconds.to_string());
+        }
+        self.plugin.spawn_as(serve);
+        self.plugin.wait_until_it_answers();
     }
 
     /// Starts kube-apiserver and does not wait.

@@ -21,10 +21,6 @@ impl Drop for AtTheEnd<'_> {
 }
 
 impl Over {
-    pub fn is(&self) -> bool {
-        *self.is.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The pace of what runs beside; true when it is over.
     pub fn pause(&self, time: Duration) -> bool {
         let is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
