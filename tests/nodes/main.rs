@@ -34,6 +34,7 @@ mod cut_off;
 #[path = "../support/golang.rs"]
 mod golang;
 mod keys;
+mod kubeadm;
 mod lab;
 mod load;
 #[path = "../support/lot.rs"]
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         cut_off::a_rotation_waits_for_a_node_that_is_cut_off_and_no_read_fails_there,
         cut_off::a_node_that_was_left_behind_serves_what_it_has_and_catches_up_by_itself,
         snapshot::after_etcd_is_restored_from_a_snapshot_everything_in_it_reads_and_no_key_goes_back,
+        kubeadm::the_order_of_kubeadm_leads_from_files_on_one_node_to_four_nodes_and_back_to_three,
         all_off::after_a_blackout_the_plugins_serve_without_etcd_and_everything_reads_once_it_is_back,
     ];
 

@@ -25,6 +25,9 @@ pub struct Node {
     pub clock: Option<(PathBuf, i64)>,
     port: u16,
     flags: Vec<String>,
+    /// Of the plugin; and its ring's place on etcd.
+    config: Value,
+    etcd: Value,
 }
 
 impl Node {
@@ -37,30 +40,45 @@ impl Node {
         fs::write(&machine, data_encoding::HEXLOWER.encode(&id) + "\n").unwrap();
         let telemetry = format!("127.0.0.1:{}", free_port());
         let identity = setup.tls.identity.as_ref().unwrap();
+        let etcd = json!({
+            "endpoints": endpoints,
+            "prefix": "/kekring",
+            "tls": {"ca": setup.tls.ca, "cert": identity.cert, "key": identity.key},
+            "localCopy": dir.join("ring"),
+        });
         let mut config = json!({
             "node": {"name": name, "machineIdFile": machine},
-            "ring": {"store": {"file": null, "etcd": {
-                "endpoints": endpoints,
-                "prefix": "/kekring",
-                "tls": {"ca": setup.tls.ca, "cert": identity.cert, "key": identity.key},
-                "localCopy": dir.join("ring"),
-            }}},
             "telemetry": {"listen": telemetry},
         });
         merge(&mut config, setup.tweaks.clone());
-        plugin.configure(&config.to_string());
         for file in ["service-account.key", "service-account.pub"] {
             fs::copy(setup.dir.join(file), dir.join(file)).unwrap();
         }
-        Self {
+        let node = Self {
             name: name.to_owned(),
+            config,
+            etcd,
             api_server: None,
             plugin,
             telemetry,
             clock: None,
             port: free_port(),
             flags: flags(&setup.endpoints, &setup.tls),
-        }
+        };
+        node.use_etcd();
+        node
+    }
+
+    /// Configures the ring on etcd, with a copy in `ring/`.
+    pub fn use_etcd(&self) {
+        let mut config = self.config.clone();
+        config["ring"]["store"] = json!({"file": null, "etcd": self.etcd});
+        self.plugin.configure(&config.to_string());
+    }
+
+    /// Configures the ring in files, in `ring/`.
+    pub fn use_files(&self) {
+        self.plugin.configure(&self.config.to_string());
     }
 
     /// The file that an operator brings.
