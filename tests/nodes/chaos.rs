@@ -64,9 +64,8 @@ pub fn what_was_acknowledged_reads_through_every_api_server_after_kills_freezes_
     });
 
     println!(
-        "{blows:?}\n{} blows, {} rotations; {}",
+        "{blows:?}\n{} blows; {keys}; {}",
         blows.values().sum::<usize>(),
-        keys.rotations(),
         lab.weather
     );
     load.print();
@@ -83,8 +82,9 @@ pub fn what_was_acknowledged_reads_through_every_api_server_after_kills_freezes_
 fn fall(lab: &mut Lab, lot: &mut Lot, library: &Path) -> Vec<Blow> {
     let mut blows = vec![draw(lab, lot)];
     if lot.below(3) == 0 {
+        // Two members at once are a quorum that is lost.
         let second = draw(lab, lot);
-        if what(second) != what(blows[0]) {
+        if struck(second) != struck(blows[0]) {
             blows.push(second);
         }
     }
@@ -93,13 +93,14 @@ fn fall(lab: &mut Lab, lot: &mut Lot, library: &Path) -> Vec<Blow> {
         weather.begins(what(*blow));
         strike(lab, *blow);
     }
-    let (struck, hold) = (Instant::now(), Duration::from_millis(lot.below(LONGEST)));
-    wait_for("the end of it", SOON, || (struck.elapsed() >= hold).then_some(()));
+    let (begun, hold) = (Instant::now(), Duration::from_millis(lot.below(LONGEST)));
+    wait_for("the end of it", SOON, || (begun.elapsed() >= hold).then_some(()));
     for blow in &blows {
         mend(lab, *blow, library);
     }
-    // Each needs what the others had lost.
-    lab.nodes.iter().for_each(Node::wait_until_ready);
+    // Each may need what another had lost.
+    lab.cluster.wait_until_ready();
+    lab.nodes.iter_mut().for_each(Node::keep_starting_api_server);
     for blow in &blows {
         weather.ends(what(*blow));
     }
@@ -127,6 +128,14 @@ fn another_clock(lab: &Lab, it: usize, lot: &mut Lot) -> i64 {
         (Some(_), _) | (_, 0) => 0,
         (None, 1) => HOUR,
         (None, _) => -HOUR,
+    }
+}
+
+/// The process.
+fn struck(blow: Blow) -> (What, usize) {
+    match blow {
+        Blow::KillMember(it) | Blow::FreezeMember(it) => (What::Etcd, it),
+        other => (what(other), 0),
     }
 }
 
@@ -162,9 +171,6 @@ fn mend(lab: &mut Lab, blow: Blow, library: &Path) {
         Blow::FreezeApiServer(it) => lab.nodes[it].api_server().process().thaw(),
         Blow::KillMember(it) => lab.cluster.run(it),
         Blow::FreezeMember(it) => lab.cluster.thaw(it),
-    }
-    if what(blow) == What::Etcd {
-        lab.cluster.wait_until_ready();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The active key of every plugin, looked at all the time.
 
+use std::fmt;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +28,17 @@ pub struct Keys {
     addresses: Vec<String>,
     seen: Mutex<Vec<Seen>>,
     over: Over,
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} rotations, {} Decrypts",
+            self.rotations(),
+            self.all_decrypts()
+        )
+    }
 }
 
 impl Keys {
