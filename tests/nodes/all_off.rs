@@ -62,6 +62,7 @@ pub fn after_a_blackout_the_plugins_serve_without_etcd_and_everything_reads_once
             keys.agreed().filter(|_| keys.rotations() == 1)
         });
     });
+    println!("{keys} after the start");
     let again = Load::of(&lab);
     again.during(|| again.go_on());
     again.print();

@@ -38,6 +38,7 @@ pub fn the_order_of_kubeadm_leads_from_files_on_one_node_to_four_nodes_and_back_
             load.go_on();
         });
     });
+    println!("{keys}");
     load.print();
     assert_eq!(load.failures(), [""; 0]);
     the_fourth_node_goes(&mut lab);
