@@ -1,5 +1,6 @@
 //! Rotation after rotation, with every API server in use and one of them restarted each minute.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,13 +48,7 @@ pub fn no_read_and_no_write_fails_while_keys_rotate_and_api_servers_restart() {
     load.print();
     assert_eq!(load.failures(), [""; 0]);
     keys.none_went_back();
-    // A period has a jitter of a tenth, and room; and the time of each counts once.
-    let time = MINUTE.as_secs() * u64::from(minutes);
-    let (least, most) = (
-        time / (PERIOD.as_secs() * 5 / 4),
-        time / (PERIOD.as_secs() * 4 / 5) + 1,
-    );
-    let expected = usize::try_from(least).unwrap()..=usize::try_from(most).unwrap();
+    let expected = expected(MINUTE * minutes, PERIOD);
     assert!(
         expected.contains(&rotations),
         "{rotations} rotations, not {expected:?}"
@@ -64,6 +59,14 @@ pub fn no_read_and_no_write_fails_while_keys_rotate_and_api_servers_restart() {
     println!("{decrypts} Decrypts, at least {floor} of seeds of another node");
     assert!(decrypts >= f64::from(u32::try_from(floor).unwrap()));
     every_api_server_reads_everything_with_empty_caches(&mut lab, &load, &keys);
+}
+
+/// How often a ring rotates in this time, none of its nodes being away for long: a period has a jitter of a tenth, and room;
+/// and each is due once.
+pub fn expected(time: Duration, period: Duration) -> RangeInclusive<usize> {
+    let least = time.as_secs() / (period.as_secs() * 5 / 4);
+    let most = time.as_secs() / (period.as_secs() * 4 / 5) + 1;
+    least.try_into().unwrap()..=most.try_into().unwrap()
 }
 
 /// Whoever starts has no seed: each that lies in etcd is a Decrypt.
