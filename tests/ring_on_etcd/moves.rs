@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use kekring::custody;
+use kekring::format::generation;
+use kekring::root::{PathConfig, RootConfig};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Must, ended, rotate};
@@ -173,17 +176,6 @@ pub fn a_root_goes_once_every_node_has_opened_the_new_ring_key() {
     // The third has the old root alone.
     let (code, said) = remove(&lab.nodes[0], "2s");
     assert!(code == 4 && said.contains("cp-3"), "{said}");
-    let opens = |lab: &Lab, root: &Path| {
-        lab.snapshot().generations.iter().any(|(_, bytes)| {
-            let header = kekring::format::generation::parse(bytes).unwrap().header;
-            let root =
-                kekring::root::RootConfig::File(kekring::root::PathConfig { path: root.into() }).build();
-            header
-                .slots
-                .iter()
-                .any(|slot| kekring::custody::opens(root.as_ref(), &header, slot).is_ok())
-        })
-    };
     let first = lab.nodes[0].dir.join("root.key");
     assert!(opens(&lab, &first), "the older ones stay until then");
     lab.wait_for_problem(2, "cannot be opened here");
@@ -228,6 +220,17 @@ pub fn what_a_verb_changes_every_node_has_taken_when_it_ends() {
     let (code, said) = ended(&lab.nodes[0].verb(&["keys", "resume", &first, "--timeout", "1s"]));
     assert!(code == 4 && said.contains("cp-2"), "{said}");
     assert!(said.contains("kekring node remove"), "{said}");
+}
+
+/// Whether a root file opens any generation that is in etcd.
+fn opens(lab: &Lab, path: &Path) -> bool {
+    let path = path.to_owned();
+    let root = RootConfig::File(PathConfig { path }).build();
+    lab.snapshot().generations.iter().any(|(_, bytes)| {
+        let header = generation::parse(bytes).unwrap().header;
+        let mut slots = header.slots.iter();
+        slots.any(|slot| custody::opens(root.as_ref(), &header, slot).is_ok())
+    })
 }
 
 fn config(node: &Plugin) -> Value {

@@ -18,6 +18,7 @@ use kekring::keyring::ring::UnixTime;
 use kekring::root::{PathConfig, RootConfig};
 use kekring::store::FileStore;
 
+#[allow(unused_imports)] // another suite asks for both
 pub(crate) use lot::{Lot, in_full};
 
 const SEED: &[u8] = b"a seed of thirty-two bytes, sealed";
