@@ -11,9 +11,8 @@ use super::failure::Failure;
 use super::init::{create, make_missing_root_files};
 use super::output::line;
 use super::place::{Place, file_store, member, own_custody};
-use crate::config::{Config, Hardening, Store};
+use crate::config::{Config, EtcdStore, Hardening, Store};
 use crate::crypto::guarded;
-use crate::etcd::Endpoint;
 use crate::root::RootConfig;
 use crate::server::confine::Confinement;
 use crate::server::listener::{self, SocketSpec};
@@ -102,31 +101,39 @@ fn confinement(config: &Config, socket: &Path, port: Option<u16>) -> Confinement
         port,
         ..Confinement::default()
     };
-    if let Store::Etcd(etcd) = &config.ring.store {
-        let endpoints = etcd.client().map(|it| it.endpoints).unwrap_or_default();
-        confinement.peers.extend(endpoints.iter().map(Endpoint::port));
-        let tls = etcd.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]);
-        let password = etcd.user.iter().map(|user| &user.password_file);
-        let files = tls.chain(password).filter(|path| path.is_absolute());
-        confinement.roots.extend(files.cloned());
-    }
     if !config.ring.mirror.as_os_str().is_empty() {
         confinement.stores.push(config.ring.mirror.clone());
     }
     for root in &config.ring.roots {
         match root {
-            RootConfig::File(file) | RootConfig::Passphrase(file) => {
-                // Where it is a link, what it leads to is read.
-                confinement.roots.extend(fs::canonicalize(&file.path));
-                confinement.roots.push(file.path.clone());
-            }
+            RootConfig::File(file) | RootConfig::Passphrase(file) => read_again(&mut confinement, &file.path),
             RootConfig::Credential(credential) => match credential.in_unit() {
-                Some(path) => confinement.roots.push(path),
+                Some(path) => confinement.files.push(path),
                 None => confinement.runs_programs = true,
             },
         }
     }
+    if let Store::Etcd(etcd) = &config.ring.store {
+        reach_etcd(&mut confinement, etcd);
+    }
     confinement
+}
+
+fn reach_etcd(confinement: &mut Confinement, etcd: &EtcdStore) {
+    for file in etcd.files() {
+        read_again(confinement, file);
+    }
+    // A checked configuration has endpoints that can be used.
+    for endpoint in etcd.client().iter().flat_map(|client| &client.endpoints) {
+        confinement.peers.push(endpoint.port());
+        confinement.looks_up_names |= endpoint.is_named();
+    }
+}
+
+/// Where it is a link, what it leads to is read.
+fn read_again(confinement: &mut Confinement, file: &Path) {
+    confinement.files.extend(fs::canonicalize(file));
+    confinement.files.push(file.to_owned());
 }
 
 /// Creates only in an absent or empty directory; an unfinished one is named, never mended by guessing.
@@ -197,4 +204,66 @@ fn group(name: &str) -> Result<Option<u32>, Failure> {
                 "create the group, or leave socket.group empty",
             )
         })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// What a server with this store reaches.
+    fn reached(dir: &Path, store: &str) -> Confinement {
+        let text = format!(
+            "{{apiVersion: kekring/v1alpha1, kind: Configuration, node: {{name: cp-1}}, \
+             ring: {{store: {store}, roots: [{{file: {{path: /roots/root.key}}}}]}}}}"
+        );
+        fs::write(dir.join("config.yaml"), text).unwrap();
+        let config = Config::load(&dir.join("config.yaml")).unwrap();
+        confinement(&config, &config.socket.path, Some(9476))
+    }
+
+    #[test]
+    fn a_server_of_a_directory_connects_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+
+        let reached = reached(dir.path(), "{file: {dir: /ring}}");
+
+        assert!(reached.peers.is_empty() && !reached.looks_up_names);
+        assert_eq!(reached.files, [Path::new("/roots/root.key")]);
+        assert_eq!(reached.stores, [Path::new("/ring")]);
+    }
+
+    #[test]
+    fn a_server_on_etcd_reaches_its_ports_and_reads_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().canonicalize().unwrap().join(name);
+        fs::write(at("renewed.pem"), "").unwrap();
+        symlink("renewed.pem", at("node.pem")).unwrap();
+        let tls = format!(
+            "tls: {{ca: /pki/ca.pem, cert: {}, key: /pki/node.key}}",
+            at("node.pem").display()
+        );
+        let user = "user: {name: kekring, passwordFile: /secrets/password}";
+        let on = |endpoints: &str| {
+            let store = format!("{{etcd: {{endpoints: [{endpoints}], {tls}, {user}, localCopy: /copy}}}}");
+            reached(dir.path(), &store)
+        };
+
+        let by_address = on("https://10.0.0.1, \"https://[::1]:4001\"");
+        let by_name = on("https://10.0.0.1, https://etcd.example:4001");
+
+        let files = ["/roots/root.key", "/pki/ca.pem"].map(PathBuf::from);
+        let ours = [at("renewed.pem"), at("node.pem")];
+        let theirs = ["/pki/node.key", "/secrets/password"].map(PathBuf::from);
+        assert_eq!(by_address.files, [&files[..], &ours[..], &theirs[..]].concat());
+        assert_eq!(by_address.stores, [Path::new("/copy")]);
+        assert_eq!(
+            (by_address.peers, by_address.looks_up_names),
+            (vec![2379, 4001], false)
+        );
+        assert_eq!((by_name.peers, by_name.looks_up_names), (vec![2379, 4001], true));
+    }
 }

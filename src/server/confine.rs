@@ -3,7 +3,11 @@
 //! Rules stand on directories, so that a file which is renewed by renaming stays readable. What is away at the start, such
 //! as a disk that is mounted later, must be found when it is back: the rule then stands one directory above what exists of
 //! the way to it, since a rule on the directory that a mount hides does not count.
+//!
+//! *Why not a rule on `/etc` for the files by which names are looked up?* It would show the keys that lie below `/etc`.
+//! Theirs are rules on the files: one that is replaced by another is out of reach until the next start.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -14,6 +18,20 @@ use landlock::{
 /// The newest interface whose rights are known here; an older kernel gets what it knows (Linux 6.12 has it all).
 const KNOWN: ABI = ABI::V6;
 
+/// What getaddrinfo(3) reads, of glibc 2.36 and of musl, and what ld.so(8) reads to find a library.
+const LOOKUP: [&str; 6] = [
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/ld.so.cache",
+];
+/// Where it finds the libraries that nsswitch.conf(5) names beside files and DNS.
+const LIBRARIES: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+/// An answer that does not fit a datagram comes by TCP (RFC 1035, section 4.2); UDP is not confined.
+const DNS: u16 = 53;
+
 /// What a server needs once it runs.
 #[derive(Clone, Debug, Default)]
 pub struct Confinement {
@@ -22,14 +40,16 @@ pub struct Confinement {
     /// The directory of its socket: the same. Where it is removed it is made again, so in the one above it makes
     /// directories and sockets.
     pub socket: PathBuf,
-    /// Files that it reads again; what lies beside them it can read too.
-    pub roots: Vec<PathBuf>,
+    /// Files that it reads again, roots and certificates; what lies beside them it can read too.
+    pub files: Vec<PathBuf>,
     /// Whether it reads and runs whatever its user can: `systemd-creds` opens a root outside a unit.
     pub runs_programs: bool,
     /// The TCP port on which it listens.
     pub port: Option<u16>,
-    /// The TCP ports that it connects to: etcd's, where several nodes keep the ring.
+    /// TCP ports to which it connects, etcd's, of whatever machine: Landlock knows no addresses.
     pub peers: Vec<u16>,
+    /// Whether it looks up the names of hosts.
+    pub looks_up_names: bool,
 }
 
 /// How far a process is confined.
@@ -46,12 +66,12 @@ pub fn apply(confinement: &Confinement) -> Result<Confined, RulesetError> {
     let Confinement {
         stores,
         socket,
-        roots,
+        files,
         ..
     } = confinement;
     let has_entries = |path: &Path| path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     let (stores, away): (Vec<_>, Vec<_>) = stores.iter().partition(|path| has_entries(path));
-    let (roots, hidden): (Vec<_>, Vec<_>) = roots.iter().partition(|path| path.exists());
+    let (files, hidden): (Vec<_>, Vec<_>) = files.iter().partition(|path| path.exists());
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut rules = vec![
         (socket.as_path(), writing()),
@@ -59,11 +79,19 @@ pub fn apply(confinement: &Confinement) -> Result<Confined, RulesetError> {
     ];
     rules.extend(stores.iter().map(|path| (path.as_path(), writing())));
     rules.extend(away.iter().map(|path| (above(nearest(path)), writing())));
-    rules.extend(roots.iter().map(|path| (above(path), reading)));
+    rules.extend(files.iter().map(|path| (above(path), reading)));
     rules.extend(hidden.iter().map(|path| (above(nearest(path)), reading)));
     if confinement.runs_programs {
         rules.push((Path::new("/"), AccessFs::from_read(KNOWN)));
     }
+    let lookup: Vec<_> = match confinement.looks_up_names {
+        true => LOOKUP.iter().map(|path| shown(Path::new(path))).collect(),
+        false => Vec::new(),
+    };
+    if confinement.looks_up_names {
+        rules.extend(LIBRARIES.map(|path| (Path::new(path), reading)));
+    }
+    rules.extend(lookup.iter().map(|path| (path.as_path(), readable(path))));
     Ok(Confined {
         status: restrict(&rules, confinement)?,
         away: away.into_iter().chain(hidden).cloned().collect(),
@@ -84,14 +112,20 @@ fn restrict(
         let directory = PathFd::new(path).ok()?;
         Some(Ok::<_, RulesetError>(PathBeneath::new(directory, *rights)))
     });
-    let own = confinement.port.iter();
-    let own = own.map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::BindTcp)));
-    let peers = confinement.peers.iter();
-    let peers = peers.map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp)));
+    let dns = confinement.looks_up_names.then_some(DNS);
+    let listens = confinement
+        .port
+        .iter()
+        .map(|port| NetPort::new(*port, AccessNet::BindTcp));
+    let peers = confinement
+        .peers
+        .iter()
+        .chain(&dns)
+        .map(|port| NetPort::new(*port, AccessNet::ConnectTcp));
+    let ports = listens.chain(peers).map(Ok::<_, RulesetError>);
     Ok(ruleset
         .add_rules(beneath)?
-        .add_rules(own)?
-        .add_rules(peers)?
+        .add_rules(ports)?
         .restrict_self()?
         .ruleset)
 }
@@ -107,6 +141,29 @@ fn writing() -> BitFlags<AccessFs> {
         | AccessFs::RemoveFile
 }
 
+/// Where the rule for a file of the look-up stands: on the directory that a link leads to, where whoever makes the file
+/// puts others into its place (resolv.conf of systemd-resolved or NetworkManager, which may come later); else on the
+/// file alone.
+fn shown(path: &Path) -> PathBuf {
+    let Ok(link) = fs::read_link(path) else {
+        return path.to_owned();
+    };
+    let target = fs::canonicalize(path).unwrap_or_else(|_| above(path).join(link));
+    match fs::canonicalize(nearest(above(&target))) {
+        // `/etc` and `/run` hold much else.
+        Ok(directory) if directory.components().count() > 2 => directory,
+        _ => target,
+    }
+}
+
+/// A right that a rule on a file may give, or one on a directory.
+fn readable(path: &Path) -> BitFlags<AccessFs> {
+    match path.is_dir() {
+        true => AccessFs::ReadFile | AccessFs::ReadDir,
+        false => AccessFs::ReadFile.into(),
+    }
+}
+
 fn above(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
@@ -116,4 +173,37 @@ fn nearest(path: &Path) -> &Path {
     path.ancestors()
         .find(|path| path.is_dir())
         .unwrap_or(Path::new("/"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::shown;
+
+    #[test]
+    fn a_file_of_the_look_up_stands_alone_unless_it_is_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().canonicalize().unwrap().join(name);
+        fs::create_dir_all(at("run/resolve")).unwrap();
+        fs::write(at("hosts"), "").unwrap();
+        fs::write(at("run/resolve/stub.conf"), "").unwrap();
+        for (link, target) in [
+            ("resolv.conf", "run/resolve/stub.conf"),
+            ("later", "run/later/resolv.conf"),
+            ("short", "/etc/hosts"),
+            ("shorter", "/absent"),
+        ] {
+            symlink(target, at(link)).unwrap();
+        }
+
+        assert_eq!(shown(&at("hosts")), at("hosts"));
+        assert_eq!(shown(&at("absent")), at("absent"));
+        assert_eq!(shown(&at("resolv.conf")), at("run/resolve"));
+        assert_eq!(shown(&at("later")), at("run"));
+        assert_eq!(shown(&at("short")).to_str(), Some("/etc/hosts"));
+        assert_eq!(shown(&at("shorter")).to_str(), Some("/absent"));
+    }
 }

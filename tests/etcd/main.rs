@@ -16,6 +16,7 @@
 
 mod certificates;
 mod cluster;
+mod confined;
 #[path = "../support/golang.rs"]
 mod golang;
 mod keys;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         users::a_new_password_is_taken_from_its_file,
         threads::a_client_serves_blocking_threads_and_ends_with_its_thread,
     ];
+    trials.extend(confined(&times));
     trials.extend(without_etcd(&times));
 
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -90,6 +92,21 @@ fn main() -> ExitCode {
         times.print("etcd");
     }
     conclusion.exit_code()
+}
+
+fn confined(times: &Arc<Times>) -> Vec<libtest_mimic::Trial> {
+    fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
+        match confined::kernel() {
+            Ok(()) => crate::run(name, scenario, times),
+            Err(missing) => missing.outcome(),
+        }
+    }
+    trials![
+        times,
+        confined::a_confined_client_reaches_etcd_by_name_and_no_other_port,
+        confined::a_confined_client_uses_a_renewed_certificate_and_reads_its_neighbours_alone,
+        confined::a_confined_process_that_looks_names_up_reads_what_that_takes_and_no_more,
+    ]
 }
 
 fn without_etcd(times: &Arc<Times>) -> Vec<libtest_mimic::Trial> {

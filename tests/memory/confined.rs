@@ -24,7 +24,7 @@ fn remade(dir: &Path) -> io::Result<()> {
 }
 
 /// Everything that is tried, and how it went.
-fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>)> {
+fn tries(dir: &Path, [free, peer, other]: [u16; 3]) -> Vec<(&'static str, io::Result<()>)> {
     let ring = dir.join("ring");
     let (temporary, last) = (ring.join("temporary"), ring.join("gen-2"));
     vec![
@@ -43,6 +43,10 @@ fn tries(dir: &Path, free: u16, other: u16) -> Vec<(&'static str, io::Result<()>
             fs::read(dir.join("roots/root.key")).map(drop),
         ),
         ("ours: listen", TcpListener::bind(("127.0.0.1", free)).map(drop)),
+        (
+            "ours: connect to etcd's port",
+            TcpStream::connect(("127.0.0.1", peer)).map(drop),
+        ),
         (
             "else: write a root",
             fs::write(dir.join("roots/root.key"), "mine"),
@@ -105,18 +109,16 @@ fn a_confined_process_reaches_its_own_files_alone() {
     fs::write(dir.path().join("ring/gen-0"), "here").unwrap();
     let root = dir.path().join("roots/root.key");
     fs::write(&root, "first").unwrap();
-    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
-    let other = listening.local_addr().unwrap().port();
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let listening = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [free, peer, other] = listening.each_ref().map(|it| it.local_addr().unwrap().port());
+    let [unused, _peer, _other] = listening;
+    drop(unused);
     let confinement = Confinement {
         stores: vec![dir.path().join("ring")],
         socket: dir.path().join("run"),
-        roots: vec![root.clone()],
+        files: vec![root.clone()],
         port: Some(free),
+        peers: vec![peer],
         ..Confinement::default()
     };
     let renew = || {
@@ -125,7 +127,7 @@ fn a_confined_process_reaches_its_own_files_alone() {
         fs::rename(dir.path().join("roots/new"), &root).unwrap();
     };
 
-    let (granted, tried) = confined(&confinement, renew, || tries(dir.path(), free, other));
+    let (granted, tried) = confined(&confinement, renew, || tries(dir.path(), [free, peer, other]));
 
     let fully = Confined {
         status: RulesetStatus::FullyEnforced,
@@ -154,7 +156,7 @@ fn what_is_away_at_the_start_is_reached_when_it_is_back() {
     let confinement = Confinement {
         stores: vec![disk.join("ring")],
         socket: dir.path().join("run"),
-        roots: vec![stick.join("root.key")],
+        files: vec![stick.join("root.key")],
         ..Confinement::default()
     };
     let (ring, root) = (disk.join("ring"), stick.join("root.key"));
