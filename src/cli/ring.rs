@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::keys::name;
 use super::output::Output;
 use super::place::{Place, custody};
+use super::together::Together;
 use super::wait::{Wait, none_waits};
 use crate::custody::{Frozen, Opened};
 use crate::telemetry::now;
@@ -56,6 +57,10 @@ impl RingVerb {
 impl Accept {
     fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
+        if let Some(mut together) = Together::of(&config)? {
+            // What etcd lacks a node may have: nothing is lost before each has shown what it holds.
+            together.one_history()?;
+        }
         let custody = custody(&config)?;
         let opened = custody.open(None, now())?;
         let Some(frozen) = &opened.frozen else {

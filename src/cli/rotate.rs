@@ -120,7 +120,7 @@ impl Rotate {
     /// Several nodes: any of them finishes what this begins.
     fn together(&self, config: &Config, mut together: Together) -> Result<(), Failure> {
         let deadline = Instant::now() + self.wait.timeout;
-        together.refresh()?;
+        together.one_history()?;
         let opened = together.registered()?;
         let age = schedule::age(&opened.ring, clocks(opened));
         if self.if_older_than.is_some_and(|least| age < least) {

@@ -65,6 +65,28 @@ impl Together {
         self.pass(&Want::nothing())
     }
 
+    /// Brings this node up to date, for a change: histories that have parted are joined before anything else.
+    pub(super) fn one_history(&mut self) -> Result<(), Failure> {
+        let pass = self.refresh()?;
+        let End::Waiting(missing) = pass.end else {
+            return Ok(());
+        };
+        if !pass.standing.parted {
+            return Ok(());
+        }
+        let missing: Vec<String> = missing
+            .iter()
+            .map(|it| format!("{}: {}", it.name, it.why))
+            .collect();
+        Err(Failure::unfinished(
+            format!(
+                "nothing was changed: the nodes' histories of the ring have parted, and joining them waits for {}",
+                missing.join("; ")
+            ),
+            "bring the node back, and they are joined by themselves; when it is gone for good, `kekring node remove NODE`",
+        ))
+    }
+
     /// How the ring stands; nothing is changed.
     pub(super) fn look(&mut self) -> Result<(Standing, Snapshot), Failure> {
         Ok(self.member.stands(&self.copy, now())?)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::lab::{Lab, Must, copy_directory};
+use crate::lab::{Lab, Must, copy_directory, ended};
 use crate::support::{PATIENCE, wait_until};
 use crate::watch::{Watch, all_open};
 
@@ -90,6 +90,12 @@ pub fn a_join_waits_for_a_node_that_is_down_and_names_it() {
         crate::support::shown(&refused)
     );
     assert!(String::from_utf8_lossy(&refused.stderr).contains("cp-3"));
+    // Nor is anything given up that a node holds.
+    let (code, said) = ended(&lab.nodes[0].verb(&["ring", "accept"]));
+    assert!(
+        code == 4 && said.contains("nothing was changed") && said.contains("cp-3"),
+        "{said}"
+    );
     watch.more(20);
 
     lab.nodes[2].serve();
