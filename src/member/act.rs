@@ -34,7 +34,7 @@ impl Member {
             }
             Step::OpenFork { instead_of } => {
                 let id = look.id.or(view.copy.map(|it| it.ring.id.0)).ok_or_else(gone)?;
-                let head = look.head.as_ref().map(|it| it.name.as_str());
+                let head = look.head_name.as_deref();
                 let nonce = random().map_err(CommitError::from)?;
                 Ok(store.open_fork(id, nonce, head, *instead_of, within)?)
             }
@@ -95,7 +95,7 @@ impl Member {
             .iter()
             .filter_map(|hash| Some(shown(hash)?.name.clone()))
             .collect();
-        let head = look.head.as_ref().map(|it| it.name.as_str());
+        let head = look.head_name.as_deref();
         let change = Change {
             name: &new.name,
             bytes: &new.bytes,

@@ -14,7 +14,7 @@ use crate::format::node::{self, Nonce};
 use crate::keyring::members::{self, NodeName};
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::nodes::Record;
-use crate::store::{RingStore, Said, Snapshot};
+use crate::store::{RingStore, Said, Snapshot, generation_name};
 
 /// What does not open is tried again after so many seconds: the root that opens it may come later.
 const AGAIN: u64 = 300;
@@ -23,8 +23,10 @@ const AGAIN: u64 = 300;
 pub struct Look {
     /// Which ring.
     pub id: Option<[u8; 16]>,
-    /// The newest generation.
+    /// The newest generation. Its name is what its bytes say, whatever it is called in etcd.
     pub head: Option<Arc<Version>>,
+    /// What it is called there.
+    pub head_name: Option<String>,
     /// Names of the generations of its history.
     pub names: Vec<String>,
     /// What nodes have shown; what does not open here is left out.
@@ -105,8 +107,8 @@ impl Member {
                 continue;
             }
             match self.open(holder.custody(), opened, name, bytes, &mut versions) {
-                Ok(version) => shown.push(version),
-                Err(_) => {
+                Ok(version) if version.name == *name => shown.push(version),
+                Ok(_) | Err(_) => {
                     self.refused.insert(hash, now);
                 }
             }
@@ -119,6 +121,7 @@ impl Member {
         Ok(Look {
             id: snapshot.id,
             head,
+            head_name: snapshot.head.clone(),
             names: snapshot
                 .generations
                 .iter()
@@ -163,7 +166,10 @@ impl Member {
                 let place = format!("{name} in etcd");
                 let held = opened.map(|it| &it.ring_key);
                 let opened = custody.open_one(&place, name, bytes, held);
-                Arc::new(opened.map_err(MemberError::Open)?)
+                let mut version = opened.map_err(MemberError::Open)?;
+                // It becomes the name of a file.
+                version.name = generation_name(version.stored.header.generation, &version.stored.hash);
+                Arc::new(version)
             }
         };
         versions.insert(version.stored.hash, Arc::clone(&version));

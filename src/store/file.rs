@@ -12,8 +12,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-pub(super) use inspect::file_name;
-use inspect::{check_directory, entries, names, parse_name, read_file, unavailable};
+use inspect::{check_directory, entries, names, read_file, unavailable};
+pub(super) use inspect::{file_name, parse_name};
 pub(super) use write::publish_anywhere;
 use write::{lock, make_directory, may_write, prune_place, publish, remove_unfinished, replace};
 

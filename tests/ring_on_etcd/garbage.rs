@@ -9,9 +9,28 @@ use crate::watch::{Watch, all_open};
 pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
     let lab = Lab::of(3);
     let watch = Watch::over(&lab.nodes);
-    let ring = lab.key("");
 
-    // In the way: named, served through, and over when it is gone.
+    in_the_way(&lab, &watch);
+    lab.nodes[1].must(&["rotate"]);
+    in_nobodys_way(&lab);
+    watch.check();
+
+    // A fork that is none: everybody shows what it has, and they are joined.
+    let before = lab.open().ring;
+    lab.put(lab.key("fork"), &random::<16>().unwrap());
+    wait_until("the fork to be over", PATIENCE, || lab.snapshot().fork.is_none());
+    lab.wait_until_acknowledged(3);
+    let after = lab.open().ring;
+    assert!(after.generation > before.generation);
+    assert_eq!(after.active().unwrap().id, before.active().unwrap().id);
+    (0..3).for_each(|node| lab.wait_until_well(node));
+    lab.nodes[2].must(&["rotate"]);
+    all_open(&lab.nodes, &watch.end());
+}
+
+/// Named, served through, and over when it is gone.
+fn in_the_way(lab: &Lab, watch: &Watch) {
+    let ring = lab.key("");
     let head = lab.get(&lab.key("head")).unwrap();
     let name = format!("gen/{}", String::from_utf8(head.clone()).unwrap());
     let generation = lab.get(&lab.key(&name)).unwrap();
@@ -53,9 +72,12 @@ pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
         }
         (0..3).for_each(|node| lab.wait_until_well(node));
     }
-    lab.nodes[1].must(&["rotate"]);
+}
 
-    // Not in the way of anybody.
+fn in_nobodys_way(lab: &Lab) {
+    let ring = lab.key("");
+    let head = String::from_utf8(lab.get(&lab.key("head")).unwrap()).unwrap();
+    let generation = lab.get(&lab.key(&format!("gen/{head}"))).unwrap();
     let megabyte = vec![b'x'; 1 << 20];
     for (key, garbage) in [
         ("shown/gen-99-0123456789abcdef.ring", &b"garbage"[..]),
@@ -81,17 +103,4 @@ pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
         assert_eq!(status["nodes"].as_array().unwrap().len(), 3, "{status}");
     }
     lab.wait_until_acknowledged(3);
-    watch.check();
-
-    // A fork that is none: everybody shows what it has, and they are joined.
-    let before = lab.open().ring;
-    lab.put(lab.key("fork"), &random::<16>().unwrap());
-    wait_until("the fork to be over", PATIENCE, || lab.snapshot().fork.is_none());
-    lab.wait_until_acknowledged(3);
-    let after = lab.open().ring;
-    assert!(after.generation > before.generation);
-    assert_eq!(after.active().unwrap().id, before.active().unwrap().id);
-    (0..3).for_each(|node| lab.wait_until_well(node));
-    lab.nodes[2].must(&["rotate"]);
-    all_open(&lab.nodes, &watch.end());
 }

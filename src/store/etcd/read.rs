@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{EtcdStore, bounded};
 use crate::etcd::{EtcdError, KeyValue, Range, Revision, Span};
+use crate::store::file::parse_name;
 use crate::store::{Stamp, StoreError};
 
 /// Stands for the head in a stamp while histories have parted: nothing is saved on it.
@@ -76,8 +77,13 @@ impl Snapshot {
                 self.fork = Some(nonce.map_err(|_| corrupt("it is not 16 bytes"))?);
             }
             None if name == "backup" => self.backup = Some(kv.value),
-            Some(("gen", name)) => self.generations.push((name.to_owned(), kv.value)),
-            Some(("shown", name)) => self.shown.push((name.to_owned(), kv.value)),
+            // Of anything else no generation is made, and no file: whoever can write to etcd chooses these names.
+            Some(("gen", name)) if parse_name(name).is_some() => {
+                self.generations.push((name.to_owned(), kv.value));
+            }
+            Some(("shown", name)) if parse_name(name).is_some() => {
+                self.shown.push((name.to_owned(), kv.value));
+            }
             Some(("live", node)) => self.live.push((node.to_owned(), kv.value)),
             Some(("nodes", node)) => self.acknowledged.push(Said {
                 node: node.to_owned(),

@@ -16,7 +16,7 @@ pub(in crate::store) fn file_name(generation: u64, hash: &[u8; 32]) -> String {
     format!("gen-{generation}-{digits}.ring")
 }
 
-pub(super) fn parse_name(name: &str) -> Option<(u64, &str)> {
+pub(in crate::store) fn parse_name(name: &str) -> Option<(u64, &str)> {
     let (generation, digits) = name
         .strip_prefix("gen-")?
         .strip_suffix(".ring")?
