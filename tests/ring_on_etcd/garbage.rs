@@ -9,28 +9,9 @@ use crate::watch::{Watch, all_open};
 pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
     let lab = Lab::of(3);
     let watch = Watch::over(&lab.nodes);
-
-    in_the_way(&lab, &watch);
-    lab.nodes[1].must(&["rotate"]);
-    in_nobodys_way(&lab);
-    watch.check();
-
-    // A fork that is none: everybody shows what it has, and they are joined.
-    let before = lab.open().ring;
-    lab.put(lab.key("fork"), &random::<16>().unwrap());
-    wait_until("the fork to be over", PATIENCE, || lab.snapshot().fork.is_none());
-    lab.wait_until_acknowledged(3);
-    let after = lab.open().ring;
-    assert!(after.generation > before.generation);
-    assert_eq!(after.active().unwrap().id, before.active().unwrap().id);
-    (0..3).for_each(|node| lab.wait_until_well(node));
-    lab.nodes[2].must(&["rotate"]);
-    all_open(&lab.nodes, &watch.end());
-}
-
-/// Named, served through, and over when it is gone.
-fn in_the_way(lab: &Lab, watch: &Watch) {
     let ring = lab.key("");
+
+    // In the way: named, served through, and over when it is gone.
     let head = lab.get(&lab.key("head")).unwrap();
     let name = format!("gen/{}", String::from_utf8(head.clone()).unwrap());
     let generation = lab.get(&lab.key(&name)).unwrap();
@@ -72,12 +53,9 @@ fn in_the_way(lab: &Lab, watch: &Watch) {
         }
         (0..3).for_each(|node| lab.wait_until_well(node));
     }
-}
+    lab.nodes[1].must(&["rotate"]);
 
-fn in_nobodys_way(lab: &Lab) {
-    let ring = lab.key("");
-    let head = String::from_utf8(lab.get(&lab.key("head")).unwrap()).unwrap();
-    let generation = lab.get(&lab.key(&format!("gen/{head}"))).unwrap();
+    // Not in the way of anybody.
     let megabyte = vec![b'x'; 1 << 20];
     for (key, garbage) in [
         ("shown/gen-99-0123456789abcdef.ring", &b"garbage"[..]),
@@ -103,4 +81,37 @@ fn in_nobodys_way(lab: &Lab) {
         assert_eq!(status["nodes"].as_array().unwrap().len(), 3, "{status}");
     }
     lab.wait_until_acknowledged(3);
+    watch.check();
+
+    // More than one answer may have: nobody can read the ring, and everybody serves.
+    let flood = |it| format!("{ring}flood/{it}");
+    (0..9).for_each(|it| lab.put(flood(it), &megabyte));
+    (0..3).for_each(|node| lab.wait_for_problem(node, "the answer is above 8 MiB"));
+    watch.check();
+    (0..9).for_each(|it| lab.delete(flood(it)));
+    (0..3).for_each(|node| lab.wait_until_well(node));
+
+    // A head that is damaged for good: without it, the ring comes back from the nodes' copies.
+    let before = lab.open().ring;
+    let head = String::from_utf8(lab.get(&lab.key("head")).unwrap()).unwrap();
+    lab.put(lab.key(&format!("gen/{head}")), b"damaged");
+    (0..3).for_each(|node| lab.wait_for_problem(node, "cannot be opened here"));
+    lab.delete(lab.key("head"));
+    wait_until("a head", PATIENCE, || lab.get(&lab.key("head")).is_some());
+    lab.wait_until_acknowledged(3);
+    let after = lab.open().ring;
+    assert_eq!(after.active().unwrap().id, before.active().unwrap().id);
+    assert_eq!(after.keys.len(), before.keys.len());
+
+    // A fork that is none: everybody shows what it has, and they are joined.
+    let before = lab.open().ring;
+    lab.put(lab.key("fork"), &random::<16>().unwrap());
+    wait_until("the fork to be over", PATIENCE, || lab.snapshot().fork.is_none());
+    lab.wait_until_acknowledged(3);
+    let after = lab.open().ring;
+    assert!(after.generation > before.generation);
+    assert_eq!(after.active().unwrap().id, before.active().unwrap().id);
+    (0..3).for_each(|node| lab.wait_until_well(node));
+    lab.nodes[2].must(&["rotate"]);
+    all_open(&lab.nodes, &watch.end());
 }

@@ -39,21 +39,31 @@ impl Lab {
     /// The same with this laid over each configuration.
     pub fn with(count: usize, tweaks: Value) -> Self {
         let mut lab = Self::empty(tweaks);
-        for _ in 0..count {
-            lab.add();
-        }
-        lab.nodes[0].must(&["init", "--no-recovery"]);
-        lab.nodes[1..].iter().for_each(|node| lab.give_root(node));
-        lab.nodes.iter_mut().for_each(Plugin::serve);
-        lab.wait_until_acknowledged(count);
+        lab.begin(count);
         lab
+    }
+
+    /// Makes a ring and lets so many nodes have it.
+    pub fn begin(&mut self, count: usize) {
+        for _ in 0..count {
+            self.add();
+        }
+        self.nodes[0].must(&["init", "--no-recovery"]);
+        self.nodes[1..].iter().for_each(|node| self.give_root(node));
+        self.nodes.iter_mut().for_each(Plugin::serve);
+        self.wait_until_acknowledged(count);
     }
 
     /// An etcd that holds nothing.
     pub fn empty(tweaks: Value) -> Self {
+        Self::on(Cluster::plain(), tweaks)
+    }
+
+    /// The same on this etcd.
+    pub fn on(cluster: Cluster, tweaks: Value) -> Self {
         Self {
             nodes: Vec::new(),
-            cluster: Cluster::plain(),
+            cluster,
             tweaks,
             copy: scratch(),
             id: OnceLock::new(),
@@ -200,9 +210,10 @@ impl Lab {
 
 /// A store of the ring on etcd, with this copy.
 pub fn store(cluster: &Cluster, prefix: &str, copy: FileStore) -> EtcdStore {
+    let urls = (0..cluster.count()).map(|it| cluster.url(it));
     let config = kekring::etcd::Config {
-        endpoints: vec![Endpoint::parse(cluster.url(0)).unwrap()],
-        tls: None,
+        endpoints: urls.map(|url| Endpoint::parse(url).unwrap()).collect(),
+        tls: cluster.authority.is_some().then(|| cluster.tls()),
         user: None,
     };
     EtcdStore::new(config, prefix, None, copy).unwrap()

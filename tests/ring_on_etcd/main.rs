@@ -93,6 +93,8 @@ fn main() -> ExitCode {
         restored::a_join_waits_for_a_node_that_is_down_and_names_it,
         silent::a_rotation_waits_for_a_frozen_node_names_it_and_then_ends_by_itself,
         forged::a_rotation_takes_no_acknowledgement_that_the_node_did_not_give,
+        outage::a_member_that_is_killed_and_one_that_is_frozen_stop_nobody,
+        outage::an_etcd_that_takes_no_more_changes_stops_rotations_and_nothing_else,
         outage::a_first_start_without_copy_and_without_etcd_is_ready_and_names_the_cause,
         unknown::a_rotate_whose_answer_is_lost_has_rotated_once_and_says_what_is_true,
         unknown::a_rotate_that_never_arrived_has_changed_nothing,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::Client;
+use crate::cluster::Cluster;
 use crate::lab::{Lab, Must, ended, problems};
 use crate::support::notify::Systemd;
 use crate::support::{PATIENCE, wait_until};
@@ -61,6 +62,67 @@ pub fn while_etcd_is_away_every_node_serves_also_one_that_restarts() {
     all_open(&lab.nodes, &restarted.end());
     let (_, status) = ended(&lab.nodes[2].verb(&["status"]));
     assert!(!status.contains("provisional"), "{status}");
+}
+
+pub fn a_member_that_is_killed_and_one_that_is_frozen_stop_nobody() {
+    let cluster = Cluster::secure(3);
+    let tls = cluster.tls();
+    let identity = tls.identity.unwrap();
+    let urls: Vec<&str> = (0..3).map(|it| cluster.url(it)).collect();
+    let etcd = json!({
+        "endpoints": urls,
+        "tls": {"ca": tls.ca, "cert": identity.cert, "key": identity.key},
+    });
+    let tweaks = json!({"ring": {"store": {"etcd": etcd}}});
+    let mut lab = Lab::on(cluster, tweaks);
+    lab.begin(2);
+    let before = lab.sequence();
+    let watch = Watch::over(&lab.nodes);
+
+    let rotated = |lab: &Lab| {
+        // A verb may meet the moment in which etcd has no leader.
+        wait_until("a rotation without a member", 2 * PATIENCE, || {
+            watch.check();
+            lab.nodes[0].verb(&["rotate"]).status.success()
+        });
+        lab.nodes[1].must(&["rotate"]);
+    };
+    lab.cluster.kill(0);
+    rotated(&lab);
+    lab.cluster.run(0);
+    lab.cluster.wait_until_ready();
+    lab.cluster.freeze(1);
+    rotated(&lab);
+    lab.cluster.thaw(1);
+    lab.cluster.wait_until_ready();
+    lab.wait_until_acknowledged(2);
+
+    assert!(lab.sequence() >= before + 4);
+    (0..2).for_each(|node| lab.wait_until_well(node));
+    all_open(&lab.nodes, &watch.end());
+}
+
+pub fn an_etcd_that_takes_no_more_changes_stops_rotations_and_nothing_else() {
+    let lab = Lab::of(2);
+    let watch = Watch::over(&lab.nodes);
+    let before = lab.open().ring;
+    let alarm = |action| {
+        // As it does by itself where its database has grown to its quota.
+        let request = json!({"action": action, "memberID": "1", "alarm": "NOSPACE"});
+        lab.cluster.gateway("maintenance/alarm", None, &request);
+    };
+
+    alarm("ACTIVATE");
+    let (code, said) = ended(&lab.nodes[0].verb(&["rotate"]));
+    assert!(code == 1 && said.contains("space exceeded"), "{said}");
+    assert_eq!(lab.open().ring.generation, before.generation);
+    watch.more(50);
+
+    alarm("DEACTIVATE");
+    lab.nodes[1].must(&["rotate"]);
+    lab.wait_until_acknowledged(2);
+    assert_eq!(lab.open().ring.generation, before.generation + 1);
+    all_open(&lab.nodes, &watch.end());
 }
 
 pub fn a_first_start_without_copy_and_without_etcd_is_ready_and_names_the_cause() {

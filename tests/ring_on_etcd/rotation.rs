@@ -26,8 +26,10 @@ pub fn every_node_opens_at_once_what_any_other_encrypts_while_the_ring_rotates()
         let rotated = any(&lab).output().unwrap();
         assert!(rotated.status.success(), "{}", shown(&rotated));
         assert_eq!(lab.sequence(), before + 1);
+        watch.check();
     }
     for _ in 0..5 {
+        watch.check();
         let before = lab.sequence();
         let mut two = [any(&lab), any(&lab)].map(|mut it| it.stdout(Stdio::null()).spawn().unwrap());
         for one in &mut two {
