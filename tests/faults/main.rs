@@ -13,7 +13,7 @@ use names::Suite;
 use table::{Row, rows};
 
 /// Suites that show faults and nothing else: each of their tests has a row.
-const FAULT_SUITES: [&str; 8] = [
+const FAULT_SUITES: [&str; 9] = [
     "corrupt",
     "crash",
     "door",
@@ -22,6 +22,7 @@ const FAULT_SUITES: [&str; 8] = [
     "model",
     "operators",
     "power",
+    "ring_on_etcd",
 ];
 
 /// The tests of every suite that a row names, and of every fault suite that there is.
