@@ -6,12 +6,11 @@ use crate::lab::{Lab, Must};
 use crate::support::{PATIENCE, wait_until};
 use crate::watch::{Watch, all_open};
 
-pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
+pub fn what_is_in_the_way_is_named_and_served_through() {
     let lab = Lab::of(3);
     let watch = Watch::over(&lab.nodes);
     let ring = lab.key("");
 
-    // In the way: named, served through, and over when it is gone.
     let head = lab.get(&lab.key("head")).unwrap();
     let name = format!("gen/{}", String::from_utf8(head.clone()).unwrap());
     let generation = lab.get(&lab.key(&name)).unwrap();
@@ -53,9 +52,25 @@ pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
         }
         (0..3).for_each(|node| lab.wait_until_well(node));
     }
-    lab.nodes[1].must(&["rotate"]);
 
-    // Not in the way of anybody.
+    // More than one answer may have: nobody can read the ring, and everybody serves.
+    let megabyte = vec![b'x'; 1 << 20];
+    let flood = |it| format!("{ring}flood/{it}");
+    (0..9).for_each(|it| lab.put(flood(it), &megabyte));
+    (0..3).for_each(|node| lab.wait_for_problem(node, "the answer is above 8 MiB"));
+    watch.check();
+    (0..9).for_each(|it| lab.delete(flood(it)));
+    (0..3).for_each(|node| lab.wait_until_well(node));
+    lab.nodes[1].must(&["rotate"]);
+    all_open(&lab.nodes, &watch.end());
+}
+
+pub fn what_is_in_nobodys_way_changes_nothing() {
+    let lab = Lab::of(3);
+    let watch = Watch::over(&lab.nodes);
+    let ring = lab.key("");
+    let head = String::from_utf8(lab.get(&lab.key("head")).unwrap()).unwrap();
+    let generation = lab.get(&lab.key(&format!("gen/{head}"))).unwrap();
     let megabyte = vec![b'x'; 1 << 20];
     for (key, garbage) in [
         ("shown/gen-99-0123456789abcdef.ring", &b"garbage"[..]),
@@ -83,15 +98,16 @@ pub fn whatever_lies_in_etcd_serving_goes_on_and_a_problem_names_it() {
     lab.wait_until_acknowledged(3);
     watch.check();
 
-    // More than one answer may have: nobody can read the ring, and everybody serves.
-    let flood = |it| format!("{ring}flood/{it}");
-    (0..9).for_each(|it| lab.put(flood(it), &megabyte));
-    (0..3).for_each(|node| lab.wait_for_problem(node, "the answer is above 8 MiB"));
-    watch.check();
-    (0..9).for_each(|it| lab.delete(flood(it)));
     (0..3).for_each(|node| lab.wait_until_well(node));
+    all_open(&lab.nodes, &watch.end());
+}
 
-    // A head that is damaged for good: without it, the ring comes back from the nodes' copies.
+pub fn a_head_that_is_damaged_for_good_and_a_fork_that_is_none_end_in_a_join() {
+    let lab = Lab::of(3);
+    let watch = Watch::over(&lab.nodes);
+    lab.nodes[0].must(&["rotate"]);
+
+    // Without the head, the ring comes back from the nodes' copies.
     let before = lab.open().ring;
     let head = String::from_utf8(lab.get(&lab.key("head")).unwrap()).unwrap();
     lab.put(lab.key(&format!("gen/{head}")), b"damaged");
