@@ -29,8 +29,8 @@ const LONGEST: u64 = 5000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Blow {
     KillPlugin(usize),
-    /// The same, and it comes back with another clock, in seconds from the right one.
-    ChangeClock(usize, i64),
+    /// The same with the plugin whose clock is wrong: it comes back with one that is as wrong the other way.
+    TurnClock(usize),
     FreezePlugin(usize),
     KillApiServer(usize),
     FreezeApiServer(usize),
@@ -45,6 +45,13 @@ pub fn what_was_acknowledged_reads_through_every_api_server_after_kills_freezes_
     let mut lot = Lot::new(seed, "chaos");
     let mut lab = Lab::start(&format!("{}s", PERIOD.as_secs()));
     let library = clock::library(&lab.setup.dir);
+    let (wrong, hour) = (
+        usize::try_from(lot.below(3)).unwrap(),
+        [HOUR, -HOUR][usize::try_from(lot.below(2)).unwrap()],
+    );
+    lab.nodes[wrong].plugin.kill();
+    mislead(&mut lab, wrong, hour, &library);
+    lab.nodes[wrong].wait_until_ready();
     let (load, keys) = (Load::of(&lab), Keys::of(&lab));
     let mut blows: BTreeMap<String, usize> = BTreeMap::new();
 
@@ -113,7 +120,7 @@ fn draw(lab: &Lab, lot: &mut Lot) -> Blow {
     let it = usize::try_from(lot.below(3)).unwrap();
     match lot.below(7) {
         0 => Blow::KillPlugin(it),
-        1 => Blow::ChangeClock(it, another_clock(lab, it, lot)),
+        1 => Blow::TurnClock(misled(lab)),
         2 => Blow::FreezePlugin(it),
         3 => Blow::KillApiServer(it),
         4 => Blow::FreezeApiServer(it),
@@ -122,15 +129,16 @@ fn draw(lab: &Lab, lot: &mut Lot) -> Blow {
     }
 }
 
-/// One clock at most is wrong at a time.
-fn another_clock(lab: &Lab, it: usize, lot: &mut Lot) -> i64 {
-    let others = lab.nodes.iter().enumerate().filter(|(other, _)| *other != it);
-    let mut wrong = others.filter(|(_, node)| node.clock.is_some());
-    match (wrong.next(), lot.below(3)) {
-        (Some(_), _) | (_, 0) => 0,
-        (None, 1) => HOUR,
-        (None, _) => -HOUR,
-    }
+/// The node whose clock is wrong.
+fn misled(lab: &Lab) -> usize {
+    lab.nodes.iter().position(|node| node.clock.is_some()).unwrap()
+}
+
+/// Starts a plugin again, by a clock that is an hour ahead or behind.
+fn mislead(lab: &mut Lab, it: usize, seconds: i64, library: &Path) {
+    lab.nodes[it].clock = Some((library.to_owned(), seconds));
+    lab.nodes[it].serve();
+    runs_by_the_clock(&lab.nodes[it], seconds);
 }
 
 /// The process.
@@ -143,7 +151,7 @@ fn struck(blow: Blow) -> (What, usize) {
 
 fn what(blow: Blow) -> What {
     match blow {
-        Blow::KillPlugin(it) | Blow::ChangeClock(it, _) | Blow::FreezePlugin(it) => What::Plugin(it),
+        Blow::KillPlugin(it) | Blow::TurnClock(it) | Blow::FreezePlugin(it) => What::Plugin(it),
         Blow::KillApiServer(it) | Blow::FreezeApiServer(it) => What::ApiServer(it),
         Blow::KillMember(_) | Blow::FreezeMember(_) => What::Etcd,
     }
@@ -151,7 +159,7 @@ fn what(blow: Blow) -> What {
 
 fn strike(lab: &mut Lab, blow: Blow) {
     match blow {
-        Blow::KillPlugin(it) | Blow::ChangeClock(it, _) => lab.nodes[it].plugin.kill(),
+        Blow::KillPlugin(it) | Blow::TurnClock(it) => lab.nodes[it].plugin.kill(),
         Blow::FreezePlugin(it) => lab.nodes[it].plugin.signal(Signal::STOP),
         Blow::KillApiServer(it) => lab.nodes[it].kill_api_server(),
         Blow::FreezeApiServer(it) => lab.nodes[it].api_server().process().freeze(),
@@ -163,10 +171,9 @@ fn strike(lab: &mut Lab, blow: Blow) {
 fn mend(lab: &mut Lab, blow: Blow, library: &Path) {
     match blow {
         Blow::KillPlugin(it) => lab.nodes[it].serve(),
-        Blow::ChangeClock(it, seconds) => {
-            lab.nodes[it].clock = (seconds != 0).then(|| (library.to_owned(), seconds));
-            lab.nodes[it].serve();
-            runs_by_the_clock(&lab.nodes[it], seconds);
+        Blow::TurnClock(it) => {
+            let (_, seconds) = lab.nodes[it].clock.clone().unwrap();
+            mislead(lab, it, -seconds, library);
         }
         Blow::FreezePlugin(it) => lab.nodes[it].plugin.signal(Signal::CONT),
         Blow::KillApiServer(it) => lab.nodes[it].spawn_api_server(),

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use crate::client::{Api, collection};
+use crate::client::Api;
 use crate::lab::{Lab, number};
 use crate::over::{AtTheEnd, Over};
+use crate::requests::{Trouble, create, get, list, update};
 use crate::secret::Secret;
 use crate::wait::{SOON, wait_for};
 use crate::weather::Weather;
@@ -25,23 +24,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 const CREATES: usize = 4;
 /// Of so many reads one is a list of all, in pages.
 const LISTS: usize = 12;
-const PAGE: usize = 50;
 /// So many more requests of each kind through each API server show that they go on.
 const MANY: usize = 10;
-
-/// Why a request counts as failed.
-pub enum Trouble {
-    /// No answer, or none that is good: whatever it needs may be away.
-    Failed(String),
-    /// The answer is wrong, and nothing excuses that.
-    Wrong(String),
-}
-
-impl From<String> for Trouble {
-    fn from(why: String) -> Self {
-        Self::Failed(why)
-    }
-}
 
 /// A writer and a reader for each API server, and one who asks all whether they are ready.
 pub struct Load {
@@ -260,50 +244,4 @@ impl Load {
         ));
         false
     }
-}
-
-fn create(api: &Api, secret: &Secret) -> Result<(), Trouble> {
-    let (number, password) = secret.next();
-    api.create_secret(&secret.name, &password)?;
-    secret.acknowledge(number);
-    Ok(())
-}
-
-/// What was read is written back with another password, and only if nobody else wrote in between.
-fn update(api: &Api, secret: &Secret) -> Result<(), Trouble> {
-    let floor = secret.floor();
-    let mut object = api.object("secrets", &secret.name)?;
-    secret.check(&object, floor)?;
-    let (number, password) = secret.next();
-    object["stringData"] = serde_json::json!({"password": password});
-    api.replace("secrets", &secret.name, &object)?;
-    secret.acknowledge(number);
-    Ok(())
-}
-
-fn get(api: &Api, secret: &Secret) -> Result<(), Trouble> {
-    let floor = secret.floor();
-    secret.check(&api.object("secrets", &secret.name)?, floor)
-}
-
-/// All of these are in it, and each is right.
-fn list(api: &Api, secrets: &[Arc<Secret>]) -> Result<(), Trouble> {
-    let floors: Vec<u64> = secrets.iter().map(|it| it.floor()).collect();
-    let mut found = std::collections::BTreeMap::new();
-    let mut next = String::new();
-    loop {
-        let page = api.read(&format!("{}?limit={PAGE}{next}", collection("secrets")))?;
-        for object in page["items"].as_array().into_iter().flatten() {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            found.insert(name.to_owned(), object.clone());
-        }
-        match page["metadata"]["continue"].as_str().filter(|it| !it.is_empty()) {
-            Some(more) => next = format!("&continue={more}"),
-            None => break,
-        }
-    }
-    for (secret, floor) in secrets.iter().zip(floors) {
-        secret.check(found.get(&secret.name).unwrap_or(&Value::Null), floor)?;
-    }
-    Ok(())
 }

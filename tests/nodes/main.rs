@@ -1,8 +1,8 @@
 //! Three control-plane nodes: an etcd of three members, three kube-apiservers and three plugins with one ring, under
 //! rotations, restarts, kills, a cut wire, a clock that is wrong, and a restored etcd.
 //!
-//! Needs Go, which builds etcd and kube-apiserver once. Where there is none the trials are ignored and say so, except with
-//! `TESTS_REQUIRED=all`: then they fail. Everything listens on loopback and keeps its files in temporary directories.
+//! Needs Go, which builds etcd and kube-apiserver once, and a C compiler. Where one is missing the trials are ignored and say
+//! so, except with `TESTS_REQUIRED=all`: then they fail. Everything listens on loopback and keeps its files in temporary directories.
 //! `KEKRING_TESTS=full` makes the two long trials last for hours; `KEKRING_SEED` repeats what was drawn.
 
 #![allow(
@@ -54,6 +54,7 @@ mod program;
 #[path = "../etcd/proxy.rs"]
 #[allow(dead_code)] // another suite needs more of it
 mod proxy;
+mod requests;
 mod rotations;
 mod secret;
 #[path = "../apiserver/service_account.rs"]
@@ -102,7 +103,8 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    if let Err(missing) = program().and_then(|_| snapshot::program()) {
+    let needed = missing::require(&["cc"]).and_then(|()| program());
+    if let Err(missing) = needed.and_then(|_| snapshot::program()) {
         return missing.outcome();
     }
     times.run(name, scenario)

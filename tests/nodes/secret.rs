@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use data_encoding::BASE64;
 use serde_json::Value;
 
-use crate::load::Trouble;
+use crate::requests::Trouble;
 
 /// Its password is its name and a number that rises with each write. One thread writes it.
 pub struct Secret {
