@@ -77,6 +77,8 @@ pub fn what_is_in_nobodys_way_changes_nothing() {
         ("shown/", b""),
         ("shown/gen-1-x.ring", &generation),
         ("shown/large", &megabyte),
+        // What is the head, under another name: it must not be taken for the head's.
+        ("shown/gen-1-01234567.ring", &generation),
         ("live/cp-1", b"{"),
         ("live/cp-77", b"{}"),
         ("nodes/cp-77", b"garbage"),
