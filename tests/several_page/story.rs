@@ -26,7 +26,7 @@ pub fn the_commands_of_the_page_run_in_its_order() {
 fn from_nothing(world: &mut World) {
     world.run(0, FROM_NOTHING, "first");
     let denied = world.nodes[0].line(
-        "etcdctl --cert /etc/kekring/etcd/kekring.crt --key /etc/kekring/etcd/kekring.key get --prefix /registry/",
+        "ETCDCTL_CERT=/etc/kekring/etcd/kekring.crt ETCDCTL_KEY=/etc/kekring/etcd/kekring.key etcdctl get --prefix /registry/",
     );
     let said = crate::support::shown(&denied);
     assert!(
