@@ -122,6 +122,8 @@ impl Several {
                 // Where so many wake the reloader already, it is awake.
                 let _ = wake.try_send(Wake::Changed);
             });
+            // What came between the read and the watch.
+            self.changed.store(self.watch.is_some(), Ordering::Release);
         }
     }
 

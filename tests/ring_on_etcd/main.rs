@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod beyond;
 #[path = "../etcd/certificates.rs"]
 #[allow(dead_code)] // another suite has members with TLS
 mod certificates;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         moves::where_every_copy_is_lost_a_backup_brings_the_ring_back,
         moves::a_root_goes_once_every_node_has_opened_the_new_ring_key,
         moves::what_a_verb_changes_every_node_has_taken_when_it_ends,
+        beyond::a_node_whose_disk_takes_nothing_opens_what_others_encrypt_by_what_etcd_has,
         joining::nodes_join_by_a_root_and_endpoints_alone,
         second::a_copy_that_was_taken_to_another_machine_is_another_instance,
         init::a_ring_is_made_only_where_there_is_certainly_none,
