@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::lab::{Lab, ended, rotate};
-use crate::support::{PATIENCE, Plugin, scrape, wait_until};
+use crate::support::{PATIENCE, Plugin, in_repository, scrape, wait_until};
 use crate::watch::{Watch, all_open};
 
 const SHORT: Duration = Duration::from_secs(2);
@@ -48,6 +48,13 @@ pub fn a_rotation_waits_for_a_frozen_node_names_it_and_then_ends_by_itself() {
             .find(|line| line.starts_with("kekring_problems "))
             .unwrap();
         assert_ne!(problems, "kekring_problems 0");
+        assert!(
+            page.contains("kekring_node_waited_for{node=\"cp-3\"} 1"),
+            "{page}"
+        );
+        for name in documented() {
+            assert!(page.contains(&format!("\n{name}")), "{name} is not in {page}");
+        }
     }
     watch.more(20);
 
@@ -62,6 +69,17 @@ pub fn a_rotation_waits_for_a_frozen_node_names_it_and_then_ends_by_itself() {
 }
 
 /// It is still there, and does nothing any more.
+/// The metrics that README.md has for several nodes.
+fn documented() -> Vec<String> {
+    let page = fs::read_to_string(in_repository("README.md")).unwrap();
+    let rows = page.lines().filter(|line| line.contains("| on etcd: "));
+    let names: Vec<String> = rows
+        .map(|row| row.split('`').nth(1).unwrap().to_owned())
+        .collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    names
+}
+
 pub fn freeze(node: &Plugin) {
     node.signal(Signal::STOP);
     let stat = format!("/proc/{}/stat", node.pid().as_raw_nonzero());
