@@ -118,6 +118,7 @@ fn main() -> ExitCode {
         store::a_change_for_another_head_is_a_conflict_and_changes_nothing,
         store::three_generations_are_kept_and_the_head_always,
         store::what_a_holder_settles_is_in_its_copy_before_anything_goes,
+        store::a_name_in_etcd_that_is_no_generations_touches_no_file,
     ];
 
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -212,3 +212,35 @@ pub fn what_a_holder_settles_is_in_its_copy_before_anything_goes() {
         "{refused:?}"
     );
 }
+
+pub fn a_name_in_etcd_that_is_no_generations_touches_no_file() {
+    let bench = Bench::new();
+    let first = bench.made();
+    let precious = bench.dir.path().join("precious");
+    fs::write(&precious, b"here").unwrap();
+    let ring = bench.store().traces().unwrap().remove(0);
+    let beside = format!("{ring}/gen/../precious");
+
+    // An old one of several, which a clean-up takes away.
+    let mut earlier = vec![first];
+    for _ in 0..6 {
+        for (number, opened) in earlier.iter().enumerate() {
+            let name = ["../precious".to_owned(), format!("gen-1-{number:08x}.ring")];
+            let name = &name[number.min(1)];
+            bench.lab.put(format!("{ring}/gen/{name}"), &opened.head.bytes);
+        }
+        let opened = bench.custody().open(None, NOW).unwrap();
+        earlier.push(bench.rotated(&opened));
+        assert_eq!(fs::read(&precious).unwrap(), b"here");
+    }
+    // And the newest, which everybody copies.
+    let newest = bench.custody().open(None, NOW).unwrap();
+    bench.lab.put(beside, &newest.head.bytes);
+    bench.lab.put(format!("{ring}/head"), b"../precious");
+    let refused = bench.store().read(LONG).map(drop).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Corrupt(why) if why.contains("head: it names no generation")),
+        "{refused}"
+    );
+    assert_eq!(fs::read(&precious).unwrap(), b"here");
+}
