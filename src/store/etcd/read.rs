@@ -68,9 +68,9 @@ impl Snapshot {
         let corrupt = |what: &str| StoreError::Corrupt(format!("{}: {what}", kv.key.escape_ascii()));
         match name.split_once('/') {
             None if name == "head" => {
-                let head =
-                    String::from_utf8(kv.value.clone()).map_err(|_| corrupt("it names no generation"))?;
-                self.head = Some(head);
+                let head = String::from_utf8(kv.value.clone()).ok();
+                let head = head.filter(|head| parse_name(head).is_some());
+                self.head = Some(head.ok_or_else(|| corrupt("it names no generation"))?);
             }
             None if name == "fork" => {
                 let nonce = kv.value.as_slice().try_into();
