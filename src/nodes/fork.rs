@@ -37,6 +37,8 @@ pub(super) fn step(view: &View<'_>, copy: Version<'_>) -> Step {
     let counted = members::registered(&union).filter(|it| !going.contains(&it.name));
     let hidden = counted.filter_map(|member| {
         let why = match view.record_of(member) {
+            // An etcd that was emptied has no word of anybody.
+            Err(Why::Silent) => Why::NotShown,
             Err(why) => why,
             Ok(it) if it.said.shown == Some(nonce) && in_store(view, &it.said.hash) => return None,
             Ok(_) => Why::NotShown,

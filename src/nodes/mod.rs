@@ -96,7 +96,7 @@ pub struct Missing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
     /// There is no acknowledgement of it, or none that verifies.
-    #[error("it has never acknowledged a generation")]
+    #[error("it has acknowledged nothing that can be verified")]
     Silent,
     /// What is there is another machine's, or an earlier copy's.
     #[error("what acknowledged under its name is another instance")]

@@ -96,7 +96,7 @@ fn in_a_fork_every_node_of_every_history_shows_its_head_before_the_join() {
     let records = [mine.clone(), told(2, [1; 32], None)];
     view.records = &records;
     let missing = waits(&nodes::step(&view));
-    assert_eq!(missing, [(2, Why::NotShown), (3, Why::Silent)]);
+    assert_eq!(missing, [(2, Why::NotShown), (3, Why::NotShown)]);
     // What is said to be shown and is not there counts for nothing.
     let records = [
         mine.clone(),
@@ -135,7 +135,7 @@ fn in_a_fork_every_node_of_every_history_shows_its_head_before_the_join() {
         records: &both,
         ..unaware
     };
-    assert_eq!(waits(&nodes::step(&unaware)), [(3, Why::Silent)]);
+    assert_eq!(waits(&nodes::step(&unaware)), [(3, Why::NotShown)]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn what_an_operator_says_is_gone_is_removed_and_no_join_waits_for_it() {
         (vec![name(1), name(3)], scene.ring.generation + 1)
     );
     let nobody = View { gone: &[], ..view };
-    assert_eq!(waits(&nodes::step(&nobody)), [(2, Why::Silent)]);
+    assert_eq!(waits(&nodes::step(&nobody)), [(2, Why::NotShown)]);
 }
 
 #[test]

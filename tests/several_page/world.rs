@@ -80,7 +80,9 @@ impl World {
         let example = examples.next().expect("an example");
         let lines: Vec<String> = example.text.lines().map(without_numbers).collect();
         let mut said = String::new();
-        wait_until("status to be as the page shows it", LEASE, || {
+        let started = std::time::Instant::now();
+        wait_until("status to be as the page shows it", 2 * LEASE, || {
+            assert!(started.elapsed() < LEASE, "{section}: {lines:?} is not in {said}");
             said = self.nodes[node].status();
             let here: Vec<String> = said.lines().map(without_numbers).collect();
             let all = lines.iter().all(|line| here.contains(line));
