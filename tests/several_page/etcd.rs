@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::golang::Program;
 use crate::missing::Missing;
 use crate::process::Process;
@@ -97,12 +95,33 @@ impl Etcd {
         self.process.take().unwrap().kill();
     }
 
-    /// Ends it and takes what it had: the next start is that of a new one.
-    pub fn lose(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.signal(Signal::KILL);
-        }
+    /// Takes what it had, once it has ended: the next start is that of a new one.
+    pub fn lose(&self) {
         std::fs::remove_dir_all(self.dir.join("etcd")).unwrap();
+    }
+
+    /// Keeps what it has now, for [`Etcd::go_back`].
+    pub fn keep(&mut self) {
+        self.kill();
+        self.copy("etcd", "kept");
+        self.run();
+    }
+
+    /// It has what it had then, as after a restored snapshot.
+    pub fn go_back(&mut self) {
+        self.kill();
+        self.lose();
+        self.copy("kept", "etcd");
+        self.run();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let copied = Command::new("cp")
+            .args(["-r", from, to])
+            .current_dir(&self.dir)
+            .status()
+            .unwrap();
+        assert!(copied.success());
     }
 
     /// What etcdctl prints as its user root; `None` where it did not end well.

@@ -18,7 +18,7 @@ pub fn the_commands_of_the_page_run_in_its_order() {
     world.run(0, "Renew a certificate", "first");
     another_root(&mut world);
     etcd_away(&mut world);
-    etcd_emptied(&mut world);
+    etcd_restored(&mut world);
     everything_lost(&mut world);
     one_node(&mut world);
 }
@@ -103,14 +103,20 @@ fn etcd_away(world: &mut World) {
     world.shows(0, FROM_NOTHING);
 }
 
-/// Everything of the ring is deleted in etcd, while one node is away.
-fn etcd_emptied(world: &mut World) {
+/// etcd forgets two rotations, while one node is away.
+fn etcd_restored(world: &mut World) {
+    world.etcd.keep();
+    world.shows(0, FROM_NOTHING);
+    world.must(0, "kekring rotate");
+    world.must(1, "kekring rotate");
+    world.shows(0, FROM_NOTHING);
     world.nodes[2].signal(Signal::STOP);
-    world.etcd.ctl(&["del", "--prefix", "/kekring/"]).unwrap();
+    world.etcd.go_back();
     world.shows(0, "When etcd came back from a snapshot");
     world.must(0, "kekring probe --round-trip");
     world.nodes[2].signal(Signal::CONT);
     world.shows(0, FROM_NOTHING);
+    world.run(0, "Back up", "first");
 }
 
 fn everything_lost(world: &mut World) {
@@ -119,6 +125,7 @@ fn everything_lost(world: &mut World) {
         node.kill();
         node.fresh();
     }
+    world.etcd.kill();
     world.etcd.lose();
     world.etcd.run();
     world.run(0, "Which etcd", "etcd");
