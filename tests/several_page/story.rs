@@ -66,9 +66,7 @@ fn other_nodes(world: &mut World) {
     world.nodes[2].fresh();
     world.run(2, FROM_NOTHING, "others");
     world.shows(2, NODES);
-    world.nodes[2].stop();
     world.must(0, "kekring node remove cp-3");
-    world.must(2, "systemctl restart kekring.service");
     world.shows(0, FROM_NOTHING);
 }
 
