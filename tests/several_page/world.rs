@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -15,6 +15,7 @@ use crate::support::{PATIENCE, scratch, shown, wait_until};
 pub const PAGE: &str = "deploy/etcd/README.md";
 /// A node that has ended counts as alive for half a minute more.
 const LEASE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(500);
 
 pub struct World {
     // Dropped first.
@@ -65,9 +66,9 @@ impl World {
             _ if line.starts_with("kekring probe ") => PATIENCE,
             _ => Duration::ZERO,
         };
-        let (mut last, started) = (node.line(line), std::time::Instant::now());
+        let (mut last, started) = (node.line(line), Instant::now());
         while !last.status.success() && started.elapsed() < patience {
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(POLL);
             last = node.line(line);
         }
         assert!(last.status.success(), "{line} on {}: {}", node.name, shown(&last));
@@ -79,18 +80,18 @@ impl World {
         let mut examples = examples.filter(|it| it.section == section && it.language == "text");
         let example = examples.next().expect("an example");
         let lines: Vec<String> = example.text.lines().map(without_numbers).collect();
-        let mut said = String::new();
-        let started = std::time::Instant::now();
-        wait_until("status to be as the page shows it", 2 * LEASE, || {
-            assert!(started.elapsed() < LEASE, "{section}: {lines:?} is not in {said}");
-            said = self.nodes[node].status();
+        let started = Instant::now();
+        loop {
+            let said = self.nodes[node].status();
             let here: Vec<String> = said.lines().map(without_numbers).collect();
-            let all = lines.iter().all(|line| here.contains(line));
-            if !all {
-                fs::write(self.dir.path().join("said"), &said).unwrap();
+            let missing: Vec<&String> = lines.iter().filter(|line| !here.contains(line)).collect();
+            if missing.is_empty() {
+                return;
             }
-            all
-        });
+            let late = started.elapsed() > LEASE;
+            assert!(!late, "{section}: status does not show {missing:?}: {said}");
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Waits until the status of a node says something.
@@ -121,8 +122,7 @@ pub fn blocks(section: &str, place: &str) -> Vec<Block> {
     found
 }
 
-/// A line with its numbers, keys and times taken out, and one space between words: what is the same in every run. The text
-/// streams' order and their colours are not compared.
+/// A line with its numbers, keys and times taken out, and one space between words: what is the same in every run.
 fn without_numbers(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         if word.starts_with('k') && word.len() > 30 {
