@@ -219,7 +219,9 @@ fn a_connection_over_the_cap_is_told_so_where_nobody_can_be_spared() {
 
     assert_eq!(over.code(), tonic::Code::ResourceExhausted, "{over:?}");
     assert!(over.message().contains("too many connections"), "{over:?}");
-    assert!(plugin.log().contains("too many connections"));
+    wait_until("the log to say so", PATIENCE, || {
+        plugin.log().contains("too many connections")
+    });
     first.status().unwrap();
     held.clear();
     wait_until("a place to be free", PATIENCE, || {
