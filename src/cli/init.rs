@@ -78,11 +78,13 @@ impl Init {
         let further: Vec<Box<dyn RootKey>> = recovery.map(Recovery::make).transpose()?.into_iter().collect();
         let code = recovery.and_then(Recovery::file);
         made.extend(code.map(Path::to_owned));
-        let opened = create(config, &further, &custody(config)?)?;
-        self.report(config, &opened, code)
+        let custody = custody(config)?;
+        let opened = create(config, &further, &custody)?;
+        self.report(custody.store.describe(), &opened, code);
+        Ok(())
     }
 
-    fn report(&self, config: &Config, opened: &Opened, code: Option<&Path>) -> Result<(), Failure> {
+    fn report(&self, store: String, opened: &Opened, code: Option<&Path>) {
         let slots: Vec<String> = opened
             .head
             .header
@@ -100,7 +102,7 @@ impl Init {
             generation: opened.ring.generation,
             active: name(opened.ring.active()),
             next: name(opened.ring.pre_active()),
-            store: custody(config)?.store.describe(),
+            store,
             slots,
             warnings,
         };
@@ -125,7 +127,6 @@ impl Init {
             text += "\nNext: `kekring serve`, then `kekring config encryption` for kube-apiserver.";
             text
         });
-        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ use crate::etcd::WITHIN;
 use crate::keyring::join::covers;
 use crate::keyring::{KeyId, NotServing};
 use crate::member::Want;
-use crate::store::{Backup, Change, EtcdStore, StoreError};
+use crate::store::{Backup, EtcdStore, StoreError};
 use crate::telemetry::now;
 
 /// How long a restore waits for the other nodes; they go on without it.
@@ -197,15 +197,7 @@ fn bring(etcd: &EtcdStore, backup: &Backup, copy: &Opened) -> Result<(), Failure
     let (id, name) = (copy.ring.id.0, copy.head.name.as_str());
     let there = etcd.read(WITHIN)?;
     let Some(head) = there.head.as_deref() else {
-        let first = Change {
-            name,
-            bytes: backup.bytes(),
-            head: None,
-            fork: None,
-            joined: &[],
-            prune: &[],
-        };
-        return Ok(etcd.commit(id, &first, &|_| Ok(()), WITHIN)?);
+        return Ok(etcd.begin(id, name, backup.bytes())?);
     };
     etcd.show(id, name, backup.bytes(), WITHIN)?;
     if there.fork.is_none() {

@@ -4,20 +4,22 @@
 //! on etcd: a server that still has it in files serves it and rotates it no more. Only then etcd gets it. On the way back it is
 //! taken out of etcd first: the copy has all of it, and belongs to this machine again once that is done.
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::keys::name;
 use super::output::Output;
-use super::place::{Place, etcd_store, member, own_custody};
+use super::place::{Place, member, own_custody};
 use crate::config::Config;
 use crate::custody::{CommitError, Custody, Opened, test_keys};
 use crate::etcd::WITHIN;
 use crate::keyring::members;
 use crate::member::Member;
 use crate::server::status_file;
-use crate::store::{Change, EtcdStore};
+use crate::store::{EtcdStore, RingStore};
 use crate::telemetry::now;
 
 #[derive(Subcommand)]
@@ -62,12 +64,13 @@ impl StoreVerb {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let Self::Move(movement) = self;
         let config = place.config()?;
-        let (Some(etcd), Some(member)) = (etcd_store(&config)?, member(&config)?) else {
+        let Some(member) = member(&config)? else {
             return Err(Failure::usage(
                 "cannot move the ring: the configuration names no etcd",
                 "write the configuration with ring.store.etcd, its localCopy the directory of the ring, and give it by --config",
             ));
         };
+        let etcd = Arc::clone(member.store());
         let done = match movement.to {
             Target::Etcd => to_etcd(&config, &etcd, member)?,
             Target::File => to_file(&config, &etcd, &member)?,
@@ -102,22 +105,13 @@ fn to_etcd(config: &Config, etcd: &EtcdStore, mut member: Member) -> Result<Move
         opened = files.commit(&files.store_join(here, now())?, next, now())?;
     }
     if there.is_empty() {
-        let (id, head) = (opened.ring.id.0, &opened.head);
-        let first = Change {
-            name: &head.name,
-            bytes: &head.bytes,
-            head: None,
-            fork: None,
-            joined: &[],
-            prune: &[],
-        };
-        etcd.commit(id, &first, &|_| Ok(()), WITHIN)?;
+        etcd.begin(opened.ring.id.0, &opened.head.name, &opened.head.bytes)?;
     }
     prove(etcd, &shared, &opened)?;
     Ok(moved(
         &opened,
         files.store.describe(),
-        etcd_name(etcd),
+        etcd.describe(),
         "restart `kekring serve` here with this configuration; then the other nodes: root, certificate, configuration, `kekring serve`, and only then kube-apiserver",
     ))
 }
@@ -163,7 +157,7 @@ fn to_file(config: &Config, etcd: &EtcdStore, member: &Member) -> Result<Moved, 
     }
     Ok(moved(
         &opened,
-        etcd_name(etcd),
+        etcd.describe(),
         shared.store.describe(),
         "restart `kekring serve` with ring.store.file and this directory",
     ))
@@ -205,11 +199,6 @@ fn prove(etcd: &EtcdStore, custody: &Custody, here: &Opened) -> Result<(), Failu
         return Err(failed("it lacks a key".into()));
     }
     test_keys(&here.ring, &version.ring).map_err(failed)
-}
-
-fn etcd_name(etcd: &EtcdStore) -> String {
-    use crate::store::RingStore;
-    etcd.describe()
 }
 
 fn moved(opened: &Opened, from: String, to: String, next: &'static str) -> Moved {

@@ -74,10 +74,7 @@ impl Together {
         if !pass.standing.parted {
             return Ok(());
         }
-        let missing: Vec<String> = missing
-            .iter()
-            .map(|it| format!("{}: {}", it.name, it.why))
-            .collect();
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
         Err(Failure::unfinished(
             format!(
                 "nothing was changed: the nodes' histories of the ring have parted, and joining them waits for {}",
@@ -110,10 +107,7 @@ impl Together {
         loop {
             let pass = self.pass(want)?;
             let waiting = match (&pass.end, &self.copy.opened) {
-                (End::Waiting(missing), _) => missing
-                    .iter()
-                    .map(|it| format!("{}: {}", it.name, it.why))
-                    .collect(),
+                (End::Waiting(missing), _) => missing.iter().map(ToString::to_string).collect(),
                 (End::Refused(refusal), _) => {
                     return Err(crate::custody::CommitError::Refused(refusal.clone()).into());
                 }

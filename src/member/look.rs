@@ -46,8 +46,6 @@ pub struct Standing {
     pub nodes: Vec<(NodeName, Option<u64>)>,
     /// Whether histories have parted.
     pub parted: bool,
-    /// Whether a rotation is in flight.
-    pub in_flight: bool,
     /// The head's generation; 0 without a head.
     pub generation: u64,
 }
@@ -60,15 +58,13 @@ impl Look {
         };
         let registered = members::registered(&ring.members);
         let acknowledged = |member: &members::Member| {
-            let said = self.records.iter().map(|it| &it.said);
-            said.into_iter()
-                .find(|it| it.name == member.name && it.instance == member.instance)
+            let mut said = self.records.iter().map(|it| &it.said);
+            said.find(|it| it.name == member.name && it.instance == member.instance)
                 .map(|it| it.generation)
         };
         Standing {
             nodes: registered.map(|it| (it.name.clone(), acknowledged(it))).collect(),
             parted: self.fork.is_some(),
-            in_flight: ring.proposal.is_some(),
             generation: self.head.as_ref().map_or(0, |it| it.ring.generation),
         }
     }

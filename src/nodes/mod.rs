@@ -83,8 +83,9 @@ pub enum Step {
     Idle,
 }
 
-/// A node that is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A node that is waited for, and why, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {why}")]
 pub struct Missing {
     /// Its name.
     pub name: NodeName,

@@ -296,10 +296,7 @@ impl Holder for Reloader {
 }
 
 fn waits(pass: &Pass, missing: &[Missing]) -> String {
-    let names: Vec<String> = missing
-        .iter()
-        .map(|it| format!("{}: {}", it.name, it.why))
-        .collect();
+    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let what = match pass.standing.parted {
         true => "the nodes' histories of the ring have parted, and joining them waits",
         false => "a rotation waits",

@@ -23,6 +23,7 @@ use std::time::Duration;
 pub use read::{Said, Snapshot};
 pub use write::{Change, Pulse};
 
+use super::file::parse_name;
 use super::{FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
 use crate::etcd::{Client, Config, Event, Revision, Span, WITHIN, WatchHandle};
 use crate::format::generation;
@@ -179,7 +180,7 @@ impl RingStore for EtcdStore {
 /// What goes with a change: what is named, and what is more than are kept with the new one; never the head that it is made for.
 pub fn surplus(names: &[String], head: Option<&str>, prune: &[String]) -> Vec<String> {
     let mut older: Vec<&String> = names.iter().filter(|it| Some(it.as_str()) != head).collect();
-    older.sort_unstable_by_key(|name| std::cmp::Reverse(number(name)));
+    older.sort_unstable_by_key(|name| std::cmp::Reverse(parse_name(name).map(|(number, _)| number)));
     let more = older.iter().skip(KEPT - 2).map(|it| (*it).clone());
     let named = prune
         .iter()
@@ -188,11 +189,6 @@ pub fn surplus(names: &[String], head: Option<&str>, prune: &[String]) -> Vec<St
     all.sort_unstable();
     all.dedup();
     all
-}
-
-fn number(name: &str) -> u64 {
-    let number = name.split('-').nth(1).and_then(|text| text.parse().ok());
-    number.unwrap_or_default()
 }
 
 /// How long a call within a bound may take.

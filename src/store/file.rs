@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use inspect::{check_directory, entries, names, read_file, unavailable};
 pub(super) use inspect::{file_name, parse_name};
 pub(super) use write::publish_anywhere;
-use write::{lock, make_directory, may_write, prune_place, publish, remove_unfinished, replace};
+use write::{Owner, lock, make_directory, may_write, prune_place, publish, remove_unfinished, replace};
 
 use super::{Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
 
@@ -68,11 +68,7 @@ impl FileStore {
             check_directory(dir)?;
             let owner = may_write(dir)?;
             let _lock = lock(dir, owner)?;
-            if read_file(&dir.join(name)).as_deref() != Ok(bytes) {
-                remove_unfinished(dir);
-                publish(dir, name, bytes, owner, None)?;
-                prune_place(dir)?;
-            }
+            keep(dir, name, bytes, owner)?;
         }
         Ok(())
     }
@@ -204,16 +200,22 @@ fn settle_place(dir: &Path, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Res
     check_directory(dir)?;
     let owner = may_write(dir)?;
     let _lock = lock(dir, owner)?;
-    if !has(name, bytes) {
-        remove_unfinished(dir);
-        publish(dir, name, bytes, owner, None)?;
-        prune_place(dir)?;
-    }
+    keep(dir, name, bytes, owner)?;
     let path = dir.join(MARK);
     if read_file(&path).map_or(true, |known| (mark.supersedes)(&known)) {
         replace(dir, &path, mark.bytes, owner)?;
     }
     Ok(())
+}
+
+/// Brings a generation into a place that lacks it; the lock is held.
+fn keep(dir: &Path, name: &str, bytes: &[u8], owner: Owner) -> Result<(), StoreError> {
+    if read_file(&dir.join(name)).as_deref() == Ok(bytes) {
+        return Ok(());
+    }
+    remove_unfinished(dir);
+    publish(dir, name, bytes, owner, None)?;
+    prune_place(dir)
 }
 
 fn read_place(dir: &Path, stamp: &Stamp, loaded: &mut Loaded) {

@@ -80,22 +80,15 @@ impl EtcdStore {
 
     fn transaction(&self, id: &[u8; 16], change: &Change<'_>) -> Result<Txn, StoreError> {
         let (head, fork) = (self.span(id, "head")?, self.span(id, "fork")?);
-        let value = |span: &Span, value: &[u8]| Compare::equal(span.clone(), Target::Value(value.to_vec()));
-        let mut compares = vec![match change.head {
-            Some(name) => value(&head, name.as_bytes()),
-            None if change.fork.is_some() => Compare::absent(head.clone()),
-            // A first ring, and the only one.
-            None => Compare::absent(Span::prefix(format!("{}/", self.prefix))?),
-        }];
-        compares.push(match change.fork {
-            Some(nonce) => value(&fork, &nonce),
-            None => Compare::absent(fork.clone()),
-        });
-        let put = |key, value: &[u8]| Op::Put {
-            key,
-            value: value.to_vec(),
-            lease: LeaseId::default(),
-        };
+        let first = change.head.is_none() && change.fork.is_none();
+        let compares = vec![
+            match first {
+                // And the only one.
+                true => Compare::absent(Span::prefix(format!("{}/", self.prefix))?),
+                false => still(&head, change.head.map(str::as_bytes)),
+            },
+            still(&fork, change.fork.as_ref().map(<[u8; 16]>::as_slice)),
+        ];
         let mut then = vec![
             put(self.span(id, &format!("gen/{}", change.name))?, change.bytes),
             put(head, change.name.as_bytes()),
@@ -133,6 +126,19 @@ impl EtcdStore {
         Ok(self.client.range(&range, WITHIN)?.kvs.into_iter().next())
     }
 
+    /// Makes a generation that is sound elsewhere the head where etcd holds no ring.
+    pub fn begin(&self, id: [u8; 16], name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let first = Change {
+            name,
+            bytes,
+            head: None,
+            fork: None,
+            joined: &[],
+            prune: &[],
+        };
+        self.commit(id, &first, &|_| Ok(()), WITHIN)
+    }
+
     /// Puts a generation beside the head, for all to see. Its name holds its hash: repeating it changes nothing.
     pub fn show(&self, id: [u8; 16], name: &str, bytes: &[u8], within: Duration) -> Result<(), StoreError> {
         let key = self.span(&id, &format!("shown/{name}"))?;
@@ -166,13 +172,9 @@ impl EtcdStore {
         within: Duration,
     ) -> Result<(), StoreError> {
         let (head_key, key) = (self.span(&id, "head")?, self.span(&id, "fork")?);
-        let same = |span: Span, value: Option<&[u8]>| match value {
-            Some(value) => Compare::equal(span, Target::Value(value.to_vec())),
-            None => Compare::absent(span),
-        };
         let compares = vec![
-            same(head_key, head.map(str::as_bytes)),
-            same(key.clone(), instead_of.as_ref().map(<[u8; 16]>::as_slice)),
+            still(&head_key, head.map(str::as_bytes)),
+            still(&key, instead_of.as_ref().map(<[u8; 16]>::as_slice)),
         ];
         self.put(compares, key, &nonce, within)
     }
@@ -211,20 +213,12 @@ impl EtcdStore {
 
     /// Takes the whole ring out of etcd, where its head is still this one and histories have not parted.
     pub fn take_away(&self, id: [u8; 16], head: &str) -> Result<(), StoreError> {
-        let same = Target::Value(head.as_bytes().to_vec());
-        let txn = Txn {
-            compares: vec![
-                Compare::equal(self.span(&id, "head")?, same),
-                Compare::absent(self.span(&id, "fork")?),
-            ],
-            then: vec![Op::Delete(Span::prefix(self.key(&id, ""))?)],
-            otherwise: Vec::new(),
-        };
-        match self.client.txn(txn, WITHIN) {
-            Ok(outcome) if outcome.succeeded => Ok(()),
-            Ok(_) => Err(self.conflict()),
-            Err(why) => Err(why.into()),
-        }
+        let compares = vec![
+            still(&self.span(&id, "head")?, Some(head.as_bytes())),
+            still(&self.span(&id, "fork")?, None),
+        ];
+        let all = Op::Delete(Span::prefix(self.key(&id, ""))?);
+        self.change(compares, all, WITHIN)
     }
 
     pub(super) fn put_backup(&self, record: &[u8]) -> Result<(), StoreError> {
@@ -271,14 +265,14 @@ impl EtcdStore {
         value: &[u8],
         within: Duration,
     ) -> Result<(), StoreError> {
-        let put = Op::Put {
-            key,
-            value: value.to_vec(),
-            lease: LeaseId::default(),
-        };
+        self.change(compares, put(key, value), within)
+    }
+
+    /// One operation, where all of these hold.
+    fn change(&self, compares: Vec<Compare>, op: Op, within: Duration) -> Result<(), StoreError> {
         let txn = Txn {
             compares,
-            then: vec![put],
+            then: vec![op],
             otherwise: Vec::new(),
         };
         match self.client.txn(txn, bounded(within)) {
@@ -294,6 +288,23 @@ impl EtcdStore {
 
     fn conflict(&self) -> StoreError {
         StoreError::Conflict(self.shown.clone())
+    }
+}
+
+/// That a key still has this value; none: that it is not there.
+fn still(key: &Span, value: Option<&[u8]>) -> Compare {
+    match value {
+        Some(value) => Compare::equal(key.clone(), Target::Value(value.to_vec())),
+        None => Compare::absent(key.clone()),
+    }
+}
+
+/// Writes a key that stays.
+fn put(key: Span, value: &[u8]) -> Op {
+    Op::Put {
+        key,
+        value: value.to_vec(),
+        lease: LeaseId::default(),
     }
 }
 
