@@ -98,9 +98,12 @@ impl Suspend {
             state: stored.ring.key(&id).map_or("", Key::state_name),
             generation: stored.ring.generation,
             id: id.to_string(),
-            waiting: self
-                .wait
-                .for_server(&config, stored.ring.generation, self.output.form),
+            waiting: self.wait.for_server(
+                &config,
+                stored.ring.generation,
+                Some(&stored.ring_key),
+                self.output.form,
+            ),
         };
         self.output.print(&changed, |it| {
             let consequence = if suspended {

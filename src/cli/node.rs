@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::output::{Output, table};
 use super::place::Place;
 use super::together::Together;
+use crate::custody::CommitError;
 use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members::NodeName;
 use crate::member::{End, Want, node_name};
@@ -70,7 +71,7 @@ struct Removed {
 impl NodeVerb {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
-        let Some(together) = Together::of(&config)? else {
+        let Some(together) = Together::of(&config, None)? else {
             return Err(Failure::usage(
                 "there are no nodes: the ring is in files, and one node has it for itself",
                 "`kekring store move --to etcd` gives it to several",
@@ -104,7 +105,7 @@ impl Remove {
         let (_, nodes) = rows(&mut together)?;
         let name = &self.node;
         let Some(row) = nodes.iter().find(|row| row.name == name.as_str()) else {
-            return Err(crate::custody::CommitError::Refused(Refusal::UnknownNode(name.clone())).into());
+            return Err(CommitError::Refused(Refusal::UnknownNode(name.clone())).into());
         };
         if row.alive {
             return Err(Failure::refused(

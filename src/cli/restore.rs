@@ -212,7 +212,7 @@ fn bring(etcd: &EtcdStore, backup: &Backup, copy: &Opened) -> Result<(), Failure
 
 /// Waits until the nodes have joined what was brought; for whom it waits, in words.
 fn meet(config: &Config, copy: &Opened) -> Result<Vec<String>, Failure> {
-    let Some(mut together) = Together::of(config)? else {
+    let Some(mut together) = Together::of(config, None)? else {
         return Ok(Vec::new());
     };
     let deadline = Instant::now() + MEETING;

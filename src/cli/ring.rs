@@ -57,12 +57,14 @@ impl RingVerb {
 impl Accept {
     fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
-        if let Some(mut together) = Together::of(&config)? {
+        let mut held = None;
+        if let Some(mut together) = Together::of(&config, None)? {
             // What etcd lacks a node may have: nothing is lost before each has shown what it holds.
             together.one_history()?;
+            held = together.ring_key().cloned();
         }
         let custody = custody(&config)?;
-        let opened = custody.open(None, now())?;
+        let opened = custody.open(held.as_ref(), now())?;
         let Some(frozen) = &opened.frozen else {
             return Err(Failure::refused(
                 "there is nothing to accept: the ring is not frozen",
@@ -84,9 +86,12 @@ impl Accept {
         decision.accepted = true;
         decision.generation = after.ring.generation;
         decision.active = name(after.ring.active());
-        decision.waiting = self
-            .wait
-            .for_server(&config, after.ring.generation, self.output.form);
+        decision.waiting = self.wait.for_server(
+            &config,
+            after.ring.generation,
+            Some(&after.ring_key),
+            self.output.form,
+        );
         self.output.print(&decision, text);
         none_waits(&config, &decision.waiting)
     }

@@ -86,7 +86,7 @@ impl Remove {
             warnings,
             waiting: match custody.shared {
                 true => waiting,
-                false => self.wait.for_server(&config, generation, self.output.form),
+                false => self.wait.for_server(&config, generation, None, self.output.form),
             },
         };
         self.output.print(&removed, |removed| self.text(removed));
@@ -121,7 +121,7 @@ impl Remove {
     ) -> Result<Vec<String>, Failure> {
         let waiting = self
             .wait
-            .for_server(config, opened.ring.generation, self.output.form);
+            .for_server(config, opened.ring.generation, None, self.output.form);
         if waiting.is_empty() {
             *opened = custody.open(None, now())?;
             *left = custody.finish_removal(opened, now())?;

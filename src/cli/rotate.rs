@@ -81,7 +81,7 @@ impl Rotate {
 
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let config = place.config()?;
-        if let Some(together) = Together::of(&config)? {
+        if let Some(together) = Together::of(&config, None)? {
             return self.together(&config, together);
         }
         if !self.without.is_empty() {
@@ -105,9 +105,12 @@ impl Rotate {
             return Ok(());
         }
         let opened = self.change(&custody, opened)?;
-        let waiting = self
-            .wait
-            .for_server(&config, opened.ring.generation, self.output.form);
+        let waiting = self.wait.for_server(
+            &config,
+            opened.ring.generation,
+            Some(&opened.ring_key),
+            self.output.form,
+        );
         let message = if self.prepare {
             PREPARED.to_owned()
         } else {
@@ -140,7 +143,8 @@ impl Rotate {
             } else {
                 Activate::Manual
             };
-            propose(&custody, &custody.open(None, now())?, how)?;
+            let opened = custody.open(together.ring_key(), now())?;
+            propose(&custody, &opened, how)?;
             together.refresh()?;
         }
         if !self.prepare && waiting.is_empty() {

@@ -68,11 +68,13 @@ impl Status {
         let config = place.config()?;
         // Of a ring on etcd, this node's copy: it can be looked at while etcd is away.
         let custody = own_custody(&config)?;
-        let mut others = Others::of(&config);
         if self.watch {
+            let mut others = None;
             let mut seen = Seen::default();
             return watch(self.output.form, self.interval, || {
-                let report = report(seen.opened(&custody), &config, &mut others);
+                let opened = seen.opened(&custody);
+                let others = others.get_or_insert_with(|| Others::of(&config, opened));
+                let report = report(opened, &config, others);
                 Look {
                     data: serde_json::to_value(&report).unwrap_or_default(),
                     json: serde_json::to_string(&report).unwrap_or_default(),
@@ -81,7 +83,7 @@ impl Status {
             });
         }
         let opened = custody.open(None, now());
-        let mut report = report(&opened, &config, &mut others);
+        let mut report = report(&opened, &config, &mut Others::of(&config, &opened));
         if let (Err(why), Form::Text) = (&opened, self.output.form) {
             // It follows as the error.
             report.warnings.retain(|warning| *warning != why.to_string());
@@ -230,8 +232,9 @@ fn node(report: &mut Report, config: &Config) {
 struct Others(Option<Result<Together, Failure>>);
 
 impl Others {
-    fn of(config: &Config) -> Self {
-        Self(Together::of(config).transpose())
+    fn of(config: &Config, opened: &Result<Opened, OpenError>) -> Self {
+        let held = opened.as_ref().ok().map(|it| &it.ring_key);
+        Self(Together::of(config, held).transpose())
     }
 
     /// What etcd tells of them. It may be away: then that is said, and the rest is shown all the same.

@@ -1,5 +1,6 @@
 //! A verb on a ring that several nodes keep: it takes the steps of this node, as the server does, until what it wants is done.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::failure::Failure;
@@ -7,7 +8,8 @@ use super::output::Form;
 use super::place::{member, own_custody};
 use super::progress::Progress;
 use crate::config::Config;
-use crate::custody::{Custody, Opened};
+use crate::crypto::secret::Key32;
+use crate::custody::{CommitError, Custody, Opened};
 use crate::keyring::members;
 use crate::keyring::ring::UnixTime;
 use crate::member::{End, Holder, Member, Pass, Standing, Want};
@@ -32,8 +34,8 @@ pub(super) struct Copy {
 }
 
 impl Together {
-    /// `None` where one node has the ring for itself.
-    pub(super) fn of(config: &Config) -> Result<Option<Self>, Failure> {
+    /// `None` where one node has the ring for itself. No root is asked where the ring key at hand fits.
+    pub(super) fn of(config: &Config, held: Option<&Arc<Key32>>) -> Result<Option<Self>, Failure> {
         let Some(member) = member(config)? else {
             return Ok(None);
         };
@@ -41,7 +43,7 @@ impl Together {
         // A machine that has no copy is nobody's: it can look, and remove a node.
         let opened = match custody.store.stamp()? {
             stamp if stamp == Stamp::default() => None,
-            _ => Some(custody.open(None, now())?),
+            _ => Some(custody.open(held, now())?),
         };
         let copy = Copy { custody, opened };
         Ok(Some(Self { member, copy }))
@@ -58,6 +60,11 @@ impl Together {
                 "run it on a control-plane node where `kekring serve` runs, as root or as its user",
             )
         })
+    }
+
+    /// The ring key of the copy, where that is open.
+    pub(super) fn ring_key(&self) -> Option<&Arc<Key32>> {
+        self.copy.opened.as_ref().map(|it| &it.ring_key)
     }
 
     /// Brings this node up to date.
@@ -109,7 +116,7 @@ impl Together {
             let waiting = match (&pass.end, &self.copy.opened) {
                 (End::Waiting(missing), _) => missing.iter().map(ToString::to_string).collect(),
                 (End::Refused(refusal), _) => {
-                    return Err(crate::custody::CommitError::Refused(refusal.clone()).into());
+                    return Err(CommitError::Refused(refusal.clone()).into());
                 }
                 (End::Frozen, Some(opened)) => return Err(frozen(opened)),
                 (_, Some(opened)) => done(opened, &pass.standing),
@@ -141,7 +148,7 @@ pub(super) fn behind(standing: &Standing, generation: u64, without: &[members::N
 
 fn frozen(opened: &Opened) -> Failure {
     match &opened.frozen {
-        Some(why) => crate::custody::CommitError::Frozen(why.clone()).into(),
+        Some(why) => CommitError::Frozen(why.clone()).into(),
         None => Failure::refused(
             "the ring is not changed: a newer kekring wrote what is in etcd",
             "use that version, or a later one",

@@ -1,5 +1,6 @@
 //! After a change of the ring: waiting until the server that runs here uses it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -9,6 +10,7 @@ use super::output::Form;
 use super::progress::Progress;
 use super::together::{Together, behind};
 use crate::config::{Config, Store, duration};
+use crate::crypto::secret::Key32;
 use crate::member::Want;
 use crate::server::status_file;
 use crate::telemetry::now;
@@ -28,9 +30,16 @@ impl Wait {
     /// Waits until a server that runs here has taken the generation; names it if it has not. A server that is not there
     /// takes it when it starts.
     ///
-    /// Where several nodes keep the ring, until each of them has acknowledged it.
-    pub(super) fn for_server(&self, config: &Config, generation: u64, form: Form) -> Vec<String> {
-        match Together::of(config) {
+    /// Where several nodes keep the ring, until each of them has acknowledged it. `held` is a ring key that a configured root
+    /// has given: without it, one is asked.
+    pub(super) fn for_server(
+        &self,
+        config: &Config,
+        generation: u64,
+        held: Option<&Arc<Key32>>,
+        form: Form,
+    ) -> Vec<String> {
+        match Together::of(config, held) {
             Ok(None) => self.for_this_server(config, generation, form),
             Ok(Some(mut together)) => self
                 .for_nodes(&mut together, generation, form)
