@@ -10,7 +10,7 @@ use crate::config::{Config, DEFAULT_PATH, Store};
 use crate::crypto::random;
 use crate::custody::Custody;
 use crate::keyring::RingId;
-use crate::member::{Member, node_name};
+use crate::member::Member;
 use crate::store::{EtcdStore, FileStore, RingStore};
 
 /// `--config` or `--dev`.
@@ -83,13 +83,9 @@ pub(super) fn member(config: &Config) -> Result<Option<Member>, Failure> {
     let Some(store) = etcd_store(config)? else {
         return Ok(None);
     };
-    let name = config.node_name();
-    let name = node_name(&name).map_err(|why| {
-        Failure::usage(
-            format!("cannot take part as node {name:?}: {why}"),
-            "set node.name to the name that Kubernetes has for this node",
-        )
-    })?;
+    let name = config
+        .member_name()
+        .map_err(|why| Failure::usage(why, "`kekring config check` tries the configuration"))?;
     Ok(Some(Member::new(Arc::new(store), name)))
 }
 

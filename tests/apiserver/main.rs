@@ -93,12 +93,7 @@ fn main() -> ExitCode {
         outage::a_plugin_that_is_away_makes_kube_apiserver_unready_and_not_dead,
     ];
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("apiserver");
-    }
-    conclusion.exit_code()
+    times.conclude("apiserver", &arguments, trials)
 }
 
 fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {

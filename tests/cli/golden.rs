@@ -105,7 +105,7 @@ fn the_help_of_every_verb_is_a_golden_file() {
 /// Several nodes need an etcd: tests/ring_on_etcd shows what they say.
 const ON_ETCD: &str = "needs an etcd: see tests/ring_on_etcd";
 
-const SHOWN_ELSEWHERE: [(&str, &str); 19] = [
+const SHOWN_ELSEWHERE: [(&str, &str); 18] = [
     ("cannot do this here: node ", ON_ETCD),
     ("the ring is not changed: a newer kekring", ON_ETCD),
     ("the ring is on etcd, and is not proven there", ON_ETCD),
@@ -118,7 +118,6 @@ const SHOWN_ELSEWHERE: [(&str, &str); 19] = [
     ("nothing was changed: the nodes' histories", ON_ETCD),
     ("the key is active, and is not used yet by ", ON_ETCD),
     ("cannot make a ring: somebody else has made one", ON_ETCD),
-    ("cannot take part as node ", "the configuration is refused first"),
     (
         "the slot is removed, and older generations",
         "a file that cannot be removed although its directory can be written",

@@ -134,12 +134,7 @@ fn main() -> ExitCode {
     let (words, case) = old_client::CASE;
     trials.push(trial(words.to_owned(), &NEWEST, case, &times));
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("conformance");
-    }
-    conclusion.exit_code()
+    times.conclude("conformance", &arguments, trials)
 }
 
 fn trial(name: String, program: &'static Program, case: fn(&'static Program), times: &Arc<Times>) -> Trial {

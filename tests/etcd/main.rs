@@ -86,12 +86,7 @@ fn main() -> ExitCode {
     trials.extend(confined(&times));
     trials.extend(without_etcd(&times));
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("etcd");
-    }
-    conclusion.exit_code()
+    times.conclude("etcd", &arguments, trials)
 }
 
 fn confined(times: &Arc<Times>) -> Vec<libtest_mimic::Trial> {

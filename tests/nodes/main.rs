@@ -94,12 +94,7 @@ fn main() -> ExitCode {
         all_off::after_a_blackout_the_plugins_serve_without_etcd_and_everything_reads_once_it_is_back,
     ];
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("nodes");
-    }
-    conclusion.exit_code()
+    times.conclude("nodes", &arguments, trials)
 }
 
 fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {

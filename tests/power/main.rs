@@ -70,12 +70,7 @@ fn main() -> ExitCode {
         cuts::a_writer_that_does_not_sync_its_directories_is_noticed,
     ];
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("power");
-    }
-    conclusion.exit_code()
+    times.conclude("power", &arguments, trials)
 }
 
 /// Runs this suite again where no mount outlives it.

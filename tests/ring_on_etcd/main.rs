@@ -121,12 +121,7 @@ fn main() -> ExitCode {
         store::a_name_in_etcd_that_is_no_generations_touches_no_file,
     ];
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("ring_on_etcd");
-    }
-    conclusion.exit_code()
+    times.conclude("ring_on_etcd", &arguments, trials)
 }
 
 fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {

@@ -59,12 +59,7 @@ fn main() -> ExitCode {
     ];
     trials.extend(of_files(&times));
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("several_page");
-    }
-    conclusion.exit_code()
+    times.conclude("several_page", &arguments, trials)
 }
 
 fn of_files(times: &Arc<Times>) -> Vec<Trial> {

@@ -2,10 +2,11 @@
 //!
 //! Included by `#[path = "../support/times.rs"] mod times;`.
 
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Completion, Failed};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// One trial for each scenario, called by the scenario's own name; `run` is the suite's. For who includes this file with
 /// `#[macro_use]`.
@@ -46,6 +47,16 @@ impl Times {
         let time = started.elapsed();
         self.parts.lock().unwrap().push((name.to_owned(), time));
         time
+    }
+
+    /// Runs the trials of a suite, and then says how long they took.
+    #[allow(dead_code)] // one suite has something to end in between
+    pub fn conclude(&self, suite: &str, arguments: &Arguments, trials: Vec<Trial>) -> ExitCode {
+        let conclusion = libtest_mimic::run(arguments, trials);
+        if !arguments.list {
+            self.print(suite);
+        }
+        conclusion.exit_code()
     }
 
     pub fn print(&self, suite: &str) {

@@ -103,12 +103,7 @@ fn main() -> ExitCode {
         Files: guide::every_task_has_its_part_of_the_page_and_no_excuse_outlives_its_command,
     ];
 
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    if !arguments.list {
-        times.print("systemd");
-    }
-    conclusion.exit_code()
+    times.conclude("systemd", &arguments, trials)
 }
 
 fn run(name: &'static str, needs: Needs, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
