@@ -191,7 +191,7 @@ fn prove(etcd: &EtcdStore, custody: &Custody, here: &Opened) -> Result<(), Failu
         )
     };
     let (name, bytes) = there
-        .head_bytes()
+        .head_bytes()?
         .ok_or_else(|| failed("it is gone again".into()))?;
     let version = custody.open_one("etcd", name, bytes, None)?;
     let same = |it: &crate::keyring::ring::Key| version.ring.key(&it.id).is_some();

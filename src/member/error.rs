@@ -51,7 +51,7 @@ impl MemberError {
             Self::Store(StoreError::Denied(_) | StoreError::Unavailable(_)) => {
                 "mend the directory in ring.store.etcd.localCopy; serving goes on meanwhile".into()
             }
-            Self::Store(_) => "look at the keys under ring.store.etcd.prefix; delete nothing".into(),
+            Self::Store(_) => "look at the keys under ring.store.etcd.prefix; delete nothing that is not named here".into(),
             Self::Open(why) => why.hint(),
             Self::Copy(_) => {
                 "mend the directory in ring.store.etcd.localCopy; serving goes on meanwhile".into()

@@ -14,7 +14,7 @@ use crate::format::node::{self, Nonce};
 use crate::keyring::members::{self, NodeName};
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::nodes::Record;
-use crate::store::{RingStore, Said, Snapshot, generation_name};
+use crate::store::{RingStore, Said, Snapshot, StoreError, generation_name};
 
 /// What does not open is tried again after so many seconds: the root that opens it may come later.
 const AGAIN: u64 = 300;
@@ -79,7 +79,35 @@ impl Member {
         now: UnixTime,
     ) -> Result<Look, MemberError> {
         let snapshot = self.store.read(within)?;
-        self.open_all(holder, &snapshot, now)
+        match self.open_all(holder, &snapshot, now) {
+            Err(why) if self.puts_back(holder.opened(), &snapshot, within)? => {
+                tracing::warn!(%why, "the newest generation was damaged in etcd, and is put back from this node's copy");
+                self.open_all(holder, &self.store.read(within)?, now)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether the head's bytes in etcd were not those that its name stands for, and this node's copy has those.
+    fn puts_back(
+        &self,
+        opened: Option<&Opened>,
+        snapshot: &Snapshot,
+        within: Duration,
+    ) -> Result<bool, MemberError> {
+        let (Some(id), Some(head), Some(opened)) = (snapshot.id, &snapshot.head, opened) else {
+            return Ok(false);
+        };
+        let found = snapshot.generation(head);
+        let name = |bytes| generation_name(opened.head.header.generation, &kdf::sha256(bytes));
+        if opened.head.name != *head || found.is_some_and(|bytes| name(bytes) == *head) {
+            return Ok(false);
+        }
+        match self.store.put_back(id, head, found, &opened.head.bytes, within) {
+            // Another node was faster.
+            Err(StoreError::Conflict(_)) | Ok(()) => Ok(true),
+            Err(why) => Err(why.into()),
+        }
     }
 
     pub(super) fn open_all(
@@ -90,7 +118,7 @@ impl Member {
     ) -> Result<Look, MemberError> {
         let opened = holder.opened();
         let mut versions = HashMap::new();
-        let head = match snapshot.head_bytes() {
+        let head = match snapshot.head_bytes()? {
             Some((name, bytes)) => Some(self.open(holder.custody(), opened, name, bytes, &mut versions)?),
             None => None,
         };

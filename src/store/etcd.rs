@@ -101,6 +101,7 @@ impl RingStore for EtcdStore {
     /// The head and what came before it, with the marks of this node's copy.
     fn load(&self) -> Result<Loaded, StoreError> {
         let snapshot = self.read(WITHIN)?;
+        snapshot.head_bytes()?;
         let local = self.local.load()?;
         let mut loaded = Loaded {
             marks: local.marks,

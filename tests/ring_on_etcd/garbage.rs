@@ -3,7 +3,7 @@
 use kekring::crypto::random;
 
 use crate::lab::{Lab, Must};
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{PATIENCE, shown, wait_until};
 use crate::watch::{Watch, all_open};
 
 pub fn what_is_in_the_way_is_named_and_served_through() {
@@ -12,27 +12,15 @@ pub fn what_is_in_the_way_is_named_and_served_through() {
     let ring = lab.key("");
 
     let head = lab.get(&lab.key("head")).unwrap();
-    let name = format!("gen/{}", String::from_utf8(head.clone()).unwrap());
-    let generation = lab.get(&lab.key(&name)).unwrap();
-    let mut flipped = generation.clone();
-    flipped[generation.len() / 2] ^= 1;
     for (key, garbage, original, named) in [
         (
             "head",
             &b"gen-7-01234567.ring"[..],
             Some(&head),
-            "head names a generation that is not there",
+            "the head in etcd names gen-7-01234567.ring, which is not there",
         ),
-        ("head", b"\xff\x00", Some(&head), "head"),
+        ("head", b"\xff\x00", Some(&head), "head: it names no generation"),
         ("fork", b"fifteen bytes..", None, "fork: it is not 16 bytes"),
-        (&name, &flipped, Some(&generation), "cannot be opened here"),
-        (&name, b"", Some(&generation), "cannot be opened here"),
-        (
-            &name,
-            &vec![b'x'; 1 << 20],
-            Some(&generation),
-            "cannot be opened here",
-        ),
     ] {
         let key = format!("{ring}{key}");
         lab.put(key.clone(), garbage);
@@ -62,6 +50,39 @@ pub fn what_is_in_the_way_is_named_and_served_through() {
     (0..9).for_each(|it| lab.delete(flood(it)));
     (0..3).for_each(|node| lab.wait_until_well(node));
     lab.nodes[1].must(&["rotate"]);
+    all_open(&lab.nodes, &watch.end());
+}
+
+pub fn a_newest_generation_that_is_damaged_in_etcd_is_put_back_by_the_nodes_that_have_it() {
+    let mut lab = Lab::of(3);
+    lab.nodes[2].stop();
+    let next = lab.open().ring.pre_active().unwrap().id.to_string();
+    // It waits for the node that is away, and is done all the same.
+    let suspended = lab.nodes[0].verb(&["keys", "suspend", &next, "--timeout", "1s"]);
+    assert_eq!(suspended.status.code(), Some(4), "{}", shown(&suspended));
+    let watch = Watch::over(&lab.nodes[..2]);
+    let head = String::from_utf8(lab.get(&lab.key("head")).unwrap()).unwrap();
+    let key = lab.key(&format!("gen/{head}"));
+    let generation = lab.get(&key).unwrap();
+    let mut flipped = generation.clone();
+    flipped[generation.len() / 2] ^= 1;
+    let megabyte = vec![b'x'; 1 << 20];
+    for damage in [Some(&flipped[..]), Some(b""), Some(&megabyte), None] {
+        match damage {
+            Some(bytes) => lab.put(key.clone(), bytes),
+            None => lab.delete(key.clone()),
+        }
+        wait_until("the generation to be back", PATIENCE, || {
+            lab.get(&key).is_some_and(|it| it == generation)
+        });
+        (0..2).for_each(|node| lab.wait_until_well(node));
+        watch.check();
+    }
+    // A node that lacks it takes it as it was.
+    lab.nodes[2].serve();
+    lab.wait_until_acknowledged(3);
+    lab.nodes[1].must(&["keys", "resume", &next]);
+    lab.nodes[0].must(&["rotate"]);
     all_open(&lab.nodes, &watch.end());
 }
 
@@ -111,11 +132,11 @@ pub fn a_head_that_is_damaged_for_good_and_a_fork_that_is_none_end_in_a_join() {
 
     // Without the head, the ring comes back from the nodes' copies.
     let before = lab.open().ring;
-    let head = String::from_utf8(lab.get(&lab.key("head")).unwrap()).unwrap();
-    lab.put(lab.key(&format!("gen/{head}")), b"damaged");
-    (0..3).for_each(|node| lab.wait_for_problem(node, "cannot be opened here"));
-    lab.delete(lab.key("head"));
-    wait_until("a head", PATIENCE, || lab.get(&lab.key("head")).is_some());
+    let head = lab.key("head");
+    lab.put(head.clone(), b"damaged");
+    (0..3).for_each(|node| lab.wait_for_problem(node, "delete this key alone"));
+    lab.delete(head.clone());
+    wait_until("a head", PATIENCE, || lab.get(&head).is_some());
     lab.wait_until_acknowledged(3);
     let after = lab.open().ring;
     assert_eq!(after.active().unwrap().id, before.active().unwrap().id);

@@ -59,7 +59,7 @@ pub fn nodes_join_by_a_root_and_endpoints_alone() {
     }
     // Each copy is the head, byte for byte.
     let snapshot = lab.snapshot();
-    let (name, bytes) = snapshot.head_bytes().unwrap();
+    let (name, bytes) = snapshot.head_bytes().unwrap().unwrap();
     for node in &lab.nodes {
         assert_eq!(fs::read(node.dir.join("ring").join(name)).unwrap(), bytes);
     }

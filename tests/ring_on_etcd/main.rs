@@ -87,6 +87,7 @@ fn main() -> ExitCode {
         second::a_second_machine_under_a_name_is_refused_until_the_first_is_removed,
         garbage::what_is_in_the_way_is_named_and_served_through,
         garbage::what_is_in_nobodys_way_changes_nothing,
+        garbage::a_newest_generation_that_is_damaged_in_etcd_is_put_back_by_the_nodes_that_have_it,
         garbage::a_head_that_is_damaged_for_good_and_a_fork_that_is_none_end_in_a_join,
         outage::while_etcd_is_away_every_node_serves_also_one_that_restarts,
         rotation::every_node_opens_at_once_what_any_other_encrypts_while_the_ring_rotates,

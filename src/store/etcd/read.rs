@@ -43,11 +43,24 @@ pub struct Said {
 }
 
 impl Snapshot {
-    /// The bytes of the newest generation.
-    pub fn head_bytes(&self) -> Option<(&str, &[u8])> {
-        let head = self.head.as_deref()?;
-        let found = self.generations.iter().find(|(name, _)| name == head)?;
-        Some((head, &found.1))
+    /// Name and bytes of the newest generation; none where there is no head.
+    pub fn head_bytes(&self) -> Result<Option<(&str, &[u8])>, StoreError> {
+        let Some(head) = self.head.as_deref() else {
+            return Ok(None);
+        };
+        let bytes = self.generation(head);
+        let bytes = bytes.ok_or_else(|| {
+            StoreError::Corrupt(format!(
+                "the head in etcd names {head}, which is not there: a node whose copy has it puts it back"
+            ))
+        })?;
+        Ok(Some((head, bytes)))
+    }
+
+    /// The bytes of the generation of that name in the ring's history.
+    pub fn generation(&self, name: &str) -> Option<&[u8]> {
+        let found = self.generations.iter().find(|(it, _)| it == name)?;
+        Some(&found.1)
     }
 
     /// What a change compares: the head, and after it the names of all that is there.
@@ -70,11 +83,11 @@ impl Snapshot {
             None if name == "head" => {
                 let head = String::from_utf8(kv.value.clone()).ok();
                 let head = head.filter(|head| parse_name(head).is_some());
-                self.head = Some(head.ok_or_else(|| corrupt("it names no generation"))?);
+                self.head = Some(head.ok_or_else(|| corrupt("it names no generation; delete this key alone, and the nodes bring the ring back from their copies"))?);
             }
             None if name == "fork" => {
                 let nonce = kv.value.as_slice().try_into();
-                self.fork = Some(nonce.map_err(|_| corrupt("it is not 16 bytes"))?);
+                self.fork = Some(nonce.map_err(|_| corrupt("it is not 16 bytes; delete this key alone, and histories that have parted are parted anew"))?);
             }
             None if name == "backup" => self.backup = Some(kv.value),
             // Of anything else no generation is made, and no file: whoever can write to etcd chooses these names.
@@ -113,11 +126,6 @@ impl EtcdStore {
             if let Some(name) = key.strip_prefix(&prefix) {
                 snapshot.add(name, kv)?;
             }
-        }
-        if snapshot.head.is_some() && snapshot.head_bytes().is_none() {
-            return Err(StoreError::Corrupt(format!(
-                "{prefix}head names a generation that is not there"
-            )));
         }
         snapshot.id = Some(id);
         Ok(snapshot)

@@ -145,6 +145,20 @@ impl EtcdStore {
         self.put(Vec::new(), key, bytes, within)
     }
 
+    /// Puts the head's own bytes in place of `damaged`, or where there is nothing, while it is the head.
+    pub fn put_back(
+        &self,
+        id: [u8; 16],
+        head: &str,
+        damaged: Option<&[u8]>,
+        bytes: &[u8],
+        within: Duration,
+    ) -> Result<(), StoreError> {
+        let (head_key, key) = (self.span(&id, "head")?, self.span(&id, &format!("gen/{head}"))?);
+        let compares = vec![still(&head_key, Some(head.as_bytes())), still(&key, damaged)];
+        self.put(compares, key, bytes, within)
+    }
+
     /// Writes what a node acknowledges, in place of what was read at `known`; none: there must be nothing.
     pub fn acknowledge(
         &self,
@@ -310,5 +324,5 @@ fn put(key: Span, value: &[u8]) -> Op {
 
 /// What is known of a change that cannot be read back now.
 fn unread(known: &str, why: &StoreError) -> StoreError {
-    StoreError::Unavailable(format!("{known}; and it cannot be read back now: {why}"))
+    StoreError::Away(format!("{known}; and it cannot be read back now: {why}"))
 }
