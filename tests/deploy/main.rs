@@ -8,6 +8,7 @@
 
 mod archive;
 mod image;
+mod kubeadm;
 mod manifest;
 mod schema;
 #[path = "../support/mod.rs"]

@@ -6,13 +6,14 @@ use std::process::Command;
 
 use crate::cluster::{Cluster, MINUTES, NODE, in_repository};
 use crate::form::Form;
+use crate::kubeadm;
 use crate::page::{self, Block};
 use crate::run::{run, text};
 use crate::wait::wait_for;
 
 const PAGE: &str = "deploy/README.md";
 /// The manifest of kube-apiserver, and where it lies while the flags are taken out.
-const API_SERVER: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+pub const API_SERVER: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 const WITH_FLAGS: &str = "/root/kube-apiserver.yaml";
 const IMAGE: &str = "{.spec.containers[0].image}";
 
@@ -79,10 +80,7 @@ fn in_again(cluster: &Cluster) {
     for block in blocks("Install") {
         type_in(cluster, &block);
     }
-    type_text(cluster, &format!("rm {API_SERVER}"));
-    wait_until_away(cluster, "kube-apiserver");
-    type_text(cluster, &format!("mv {WITH_FLAGS} {API_SERVER}"));
-    cluster.wait_until_ready();
+    kubeadm::into_a_cluster_that_exists(cluster);
     verify(cluster);
 }
 
@@ -187,7 +185,7 @@ fn own_directories(cluster: &Cluster) {
     cluster.wait_until_ready();
 }
 
-fn wait_until_away(cluster: &Cluster, program: &str) {
+pub fn wait_until_away(cluster: &Cluster, program: &str) {
     wait_for(&format!("{program} to end"), MINUTES, || {
         (!cluster.runs(program)).then_some(())
     });
@@ -211,11 +209,11 @@ fn blocks(section: &str) -> Vec<Block> {
 }
 
 /// Types a block in a root shell of the node, and stops at what fails.
-fn type_in(cluster: &Cluster, block: &Block) -> String {
+pub fn type_in(cluster: &Cluster, block: &Block) -> String {
     type_text(cluster, &block.text)
 }
 
-fn type_text(cluster: &Cluster, commands: &str) -> String {
+pub fn type_text(cluster: &Cluster, commands: &str) -> String {
     let script = format!("export KUBECONFIG=/etc/kubernetes/admin.conf; cd /root\n{commands}");
     text(&cluster.in_node(&["bash", "-euc", &script]))
 }

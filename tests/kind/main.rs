@@ -32,6 +32,7 @@ mod form;
 #[allow(dead_code)]
 mod golang;
 mod guide;
+mod kubeadm;
 #[path = "../apiserver/load.rs"]
 #[allow(dead_code)]
 mod load;

@@ -266,6 +266,7 @@ fn every_file_that_a_page_names_exists() {
         "deploy/README.md",
         "deploy/etcd/README.md",
         "deploy/kind/README.md",
+        "deploy/kubeadm/README.md",
         "deploy/systemd/README.md",
     ];
     let mut links = 0;
