@@ -69,11 +69,11 @@ fn configure(lab: &mut Lab, encryption: Option<&str>) {
 
 /// The objects so far: the text of each is its name.
 #[derive(Default)]
-struct Objects(Vec<String>);
+pub struct Objects(Vec<String>);
 
 impl Objects {
     /// Adds some, and returns these.
-    fn add(&mut self, lab: &Lab, name: &str) -> Self {
+    pub fn add(&mut self, lab: &Lab, name: &str) -> Self {
         let added = Self((0..EACH).map(|number| format!("{name}-{number}")).collect());
         for name in &added.0 {
             lab.api().create_secret(name, name).unwrap();
@@ -83,7 +83,7 @@ impl Objects {
         added
     }
 
-    fn are_readable(&self, lab: &Lab) {
+    pub fn are_readable(&self, lab: &Lab) {
         let api = lab.api();
         for name in &self.0 {
             assert_eq!(api.password(name).as_ref(), Ok(name), "Secret {name}");
@@ -95,7 +95,7 @@ impl Objects {
     }
 
     /// As `kubectl get -o json | kubectl replace -f -` does.
-    fn rewrite(&self, lab: &Lab) {
+    pub fn rewrite(&self, lab: &Lab) {
         let api = lab.api();
         for resource in RESOURCES {
             for name in &self.0 {
@@ -106,7 +106,7 @@ impl Objects {
     }
 
     /// How many lie in etcd in which form.
-    fn forms(&self, lab: &Lab) -> BTreeMap<Form, usize> {
+    pub fn forms(&self, lab: &Lab) -> BTreeMap<Form, usize> {
         let mut forms = BTreeMap::new();
         for resource in RESOURCES {
             for name in &self.0 {
@@ -116,7 +116,7 @@ impl Objects {
         forms
     }
 
-    fn all(&self, form: &Form) -> BTreeMap<Form, usize> {
+    pub fn all(&self, form: &Form) -> BTreeMap<Form, usize> {
         BTreeMap::from([(form.clone(), self.0.len() * RESOURCES.len())])
     }
 }

@@ -21,7 +21,7 @@ pub struct Lab {
     // Dropped in this order: processes before their files.
     pub control_plane: ControlPlane,
     pub plugin: Plugin,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Lab {
@@ -44,8 +44,13 @@ impl Lab {
         Self {
             control_plane,
             plugin,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Where everything lies.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn api(&self) -> Api {

@@ -14,6 +14,7 @@
 )]
 
 mod activation;
+mod another;
 mod api_server;
 mod at_rest;
 mod blocks;
@@ -33,6 +34,9 @@ mod metrics;
 #[allow(dead_code)] // another suite asks for more
 mod missing;
 mod outage;
+#[path = "../support/page.rs"]
+#[allow(dead_code)] // the whole text is for another suite
+mod page;
 mod pair;
 mod phases;
 mod plugin;
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         reload::a_new_configuration_is_taken_under_load_without_a_failed_request,
         entry::from_no_encryption_in_and_out_again_everything_is_readable_at_every_step,
         entry::from_aescbc_in_and_out_again_everything_is_readable_at_every_step,
+        another::to_another_kms_provider_and_back_everything_is_readable_at_every_step,
         everything::with_every_resource_named_nothing_that_can_be_encrypted_lies_plain_and_all_reads_back,
         refusal::a_root_that_is_gone_at_a_restart_fails_no_request_and_is_enough_when_it_is_back,
         blocks::two_providers_on_one_socket_keep_their_names_and_a_rotation_moves_both,
@@ -97,7 +102,7 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    if let Err(missing) = program() {
+    if let Err(missing) = program().and_then(|_| another::REFERENCE.path()) {
         return missing.outcome();
     }
     times.run(name, scenario)

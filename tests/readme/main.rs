@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod document;
+mod leaving;
 mod metrics;
 mod shell;
 mod static_pod;
@@ -267,6 +268,7 @@ fn every_file_that_a_page_names_exists() {
         "deploy/etcd/README.md",
         "deploy/kind/README.md",
         "deploy/kubeadm/README.md",
+        "deploy/leaving/README.md",
         "deploy/systemd/README.md",
     ];
     let mut links = 0;

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use crate::support::{KEKRING, PATIENCE, from_nowhere, scratch, shown, wait_until};
 
 /// Directories of the machine that commands name; each is replaced by one of the scratch directory.
-const PLACES: [&str; 7] = [
+const PLACES: [&str; 8] = [
+    "/etc/credstore.encrypted",
     "/etc/kekring",
     "/etc/kubernetes",
     "/mnt/",
@@ -103,6 +104,11 @@ impl Shell {
             assert!(ended.is_none(), "{command}: {}", self.told("it ended"));
             self.command(&probe).output().unwrap().status.success()
         });
+    }
+
+    /// The same with a command that may fail.
+    pub(crate) fn tried(&self, command: &str) -> Output {
+        self.command(command).output().unwrap()
     }
 
     /// Ends the server, if one runs; that must end well too.

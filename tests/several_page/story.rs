@@ -166,15 +166,30 @@ pub fn with_kubeadm_the_ring_begins_in_files() {
     );
     let copied = std::fs::read(other.join(one.trim_start_matches('/'))).unwrap();
     assert_eq!(copied, std::fs::read(world.nodes[0].at(one)).unwrap());
+    the_end(&mut world);
+}
+
+fn the_end(world: &mut World) {
+    (0..3).for_each(|node| leave(world, node));
+    let left = |world: &World| {
+        world
+            .etcd
+            .ctl(&["get", "--prefix", "--keys-only", "/kekring/"])
+            .unwrap()
+    };
+    assert!(left(world).contains("/head"), "nothing is there to be deleted");
+    world.run(0, "The end of the ring", "gone");
+    assert_eq!(left(world), "");
 }
 
 /// A block that no trial runs is one of those that cannot run here.
 pub fn every_block_is_for_somebody() {
-    const RUN: [&str; 10] = [
+    const RUN: [&str; 11] = [
         "each",
         "etcd",
         "first",
         "fresh",
+        "gone",
         "kubeadm-first",
         "kubeadm-others",
         "lagging",
