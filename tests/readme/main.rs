@@ -269,6 +269,7 @@ fn every_file_that_a_page_names_exists() {
         "deploy/kind/README.md",
         "deploy/kubeadm/README.md",
         "deploy/leaving/README.md",
+        "deploy/monitoring/README.md",
         "deploy/systemd/README.md",
     ];
     let mut links = 0;
