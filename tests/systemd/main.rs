@@ -37,6 +37,7 @@ mod machine;
 mod missing;
 mod node;
 mod rootfs;
+mod service;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
