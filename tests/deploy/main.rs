@@ -10,10 +10,10 @@ mod archive;
 mod image;
 mod kubeadm;
 mod manifest;
+mod release;
 mod schema;
 #[path = "../support/mod.rs"]
 mod support;
-mod whole;
 mod workflow;
 
 use std::fs;

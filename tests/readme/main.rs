@@ -270,6 +270,7 @@ fn every_file_that_a_page_names_exists() {
         "deploy/kubeadm/README.md",
         "deploy/leaving/README.md",
         "deploy/monitoring/README.md",
+        "deploy/release/README.md",
         "deploy/systemd/README.md",
     ];
     let mut links = 0;

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::cgroup;
 use crate::golang::cache_dir;
 
-/// Beyond what a minimal system has: systemd as process 1, and what the README's commands call.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,curl,iproute2,procps";
+/// Beyond what a minimal system has: systemd as process 1, what the README's commands call, and the other packages' tool.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,curl,iproute2,procps,rpm";
 /// What the trials call on this machine.
 const TOOLS: [&str; 6] = [
     "systemd-nspawn",
