@@ -81,7 +81,7 @@ use times::Times;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each has three nodes of its own and mostly waits. Those that wait longest come first.
-    arguments.test_threads.get_or_insert(2);
+    arguments.test_threads.get_or_insert(3);
     let times = Arc::new(Times::start());
     let trials = trials![
         &times,
