@@ -42,7 +42,7 @@ impl Cluster {
         Self::start(1, false, arguments)
     }
 
-    /// So many members that want certificates of their clients.
+    /// So many members that want certificates of their clients, and of each other.
     pub fn secure(count: usize) -> Self {
         Self::start(count, true, &[])
     }
@@ -59,11 +59,11 @@ impl Cluster {
         let scheme = if secure { "https" } else { "http" };
         let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
         let all: Vec<String> = (0..count)
-            .map(|it| format!("m{it}=http://127.0.0.1:{}", ports[it].1))
+            .map(|it| format!("m{it}={scheme}://127.0.0.1:{}", ports[it].1))
             .collect();
         let member = |it: usize| {
             let url = format!("{scheme}://127.0.0.1:{}", ports[it].0);
-            let peers = format!("http://127.0.0.1:{}", ports[it].1);
+            let peers = format!("{scheme}://127.0.0.1:{}", ports[it].1);
             let mut arguments = vec![
                 format!("--name=m{it}"),
                 format!("--data-dir={}", dir.path().join(format!("m{it}")).display()),
@@ -84,12 +84,14 @@ impl Cluster {
                 ]);
             }
             if let (Some(server), Some(tls)) = (&server, &tls) {
-                arguments.extend([
-                    "--client-cert-auth".into(),
-                    format!("--trusted-ca-file={}", tls.ca.display()),
-                    format!("--cert-file={}", server.cert.display()),
-                    format!("--key-file={}", server.key.display()),
-                ]);
+                for whose in ["", "peer-"] {
+                    arguments.extend([
+                        format!("--{whose}client-cert-auth"),
+                        format!("--{whose}trusted-ca-file={}", tls.ca.display()),
+                        format!("--{whose}cert-file={}", server.cert.display()),
+                        format!("--{whose}key-file={}", server.key.display()),
+                    ]);
+                }
             }
             arguments.extend(more.iter().map(|it| (*it).to_owned()));
             Member {
