@@ -74,11 +74,14 @@ pub(super) fn paint(stream: &impl IsTerminal, colour: Colour, text: &str) -> Str
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
-/// Text for standard output with its warnings in colour.
+/// Text for standard output with its warnings and hints in colour.
 pub(super) fn coloured(text: &str) -> String {
-    let lines = text.split('\n').map(|line| match line.strip_prefix("warning:") {
-        Some(rest) => format!("{}{rest}", paint(&io::stdout(), Colour::Yellow, "warning:")),
-        None => line.to_owned(),
+    let words = [("warning:", Colour::Yellow), ("hint:", Colour::Cyan)];
+    let lines = text.split('\n').map(|line| {
+        let begins = words.iter().find(|(word, _)| line.starts_with(word));
+        begins.map_or(line.to_owned(), |(word, colour)| {
+            line.replacen(word, &paint(&io::stdout(), *colour, word), 1)
+        })
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -96,16 +99,19 @@ fn cell_colour(header: &str, cell: &str) -> Option<Colour> {
     match (header, cell) {
         ("STATE", "active") | ("SERVING", "yes") => Some(Colour::Green),
         ("STATE", "suspended") => Some(Colour::Yellow),
+        ("KEY", _) if cell.ends_with(", not active") => Some(Colour::Yellow),
+        ("ACKNOWLEDGED", _) if cell.ends_with(", behind") => Some(Colour::Red),
+        ("ACKNOWLEDGED", "nothing") => Some(Colour::Red),
         ("STATE", "destroyed") | ("SERVING", "no") => Some(Colour::Red),
         _ => None,
     }
 }
 
-/// Each warning on a line of its own, after what stands before.
+/// Each warning on a line of its own, after what stands before, and what to do about it on the next.
 pub(super) fn warned(warnings: &[String]) -> String {
     warnings
         .iter()
-        .map(|warning| format!("\nwarning: {warning}"))
+        .map(|warning| format!("\nwarning: {}", warning.replacen("; hint: ", "\nhint: ", 1)))
         .collect()
 }
 

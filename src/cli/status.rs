@@ -1,5 +1,7 @@
 //! `kekring status`: the ring as it is stored, the server as it says of itself, and what needs attention.
 
+mod text;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -7,18 +9,19 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::node::rows;
-use super::output::{Form, Output, table, warned};
+use super::output::{Form, Output};
 use super::place::{Place, own_custody};
 use super::rotate::clocks;
 use super::together::Together;
 use super::watch::{Look, watch};
-use crate::config::{Config, duration, shown_duration};
+use crate::config::{Config, duration};
 use crate::custody::{Custody, OpenError, Opened};
 use crate::keyring::ring::Ring;
 use crate::keyring::schedule::{self, Due};
 use crate::server::status_file::{self, ServerStatus};
 use crate::store::Stamp;
 use crate::telemetry::now;
+use text::text;
 
 /// Rotation gives new data a new key. It does not rewrite old data: that stays under the key it was written with.
 #[derive(Args)]
@@ -32,6 +35,9 @@ pub(super) struct Status {
     #[command(flatten)]
     output: Output,
 }
+
+/// What is said where nobody serves, before the socket's path.
+const NOT_RUNNING: &str = "no server is running at";
 
 /// What `status -o json` prints.
 #[derive(Default, Serialize)]
@@ -215,10 +221,9 @@ fn node(report: &mut Report, config: &Config) {
                 ));
             }
         }
-        _ => report.warnings.push(format!(
-            "no server is running at {}",
-            config.socket.path.display()
-        )),
+        _ => report
+            .warnings
+            .push(format!("{NOT_RUNNING} {}", config.socket.path.display())),
     }
     report.nodes.push(Node {
         name: config.node_name(),
@@ -288,72 +293,4 @@ impl Others {
                 .push("this node has not acknowledged the ring on etcd".into());
         }
     }
-}
-
-fn text(report: &Report) -> String {
-    let age = |seconds| shown_duration(Duration::from_secs(seconds));
-    let mut text = String::new();
-    if !report.ring.is_empty() {
-        let rotation = match report.next_rotation_seconds {
-            None => "not by itself".to_owned(),
-            Some(0) => "due now".to_owned(),
-            Some(seconds) => format!("in {}", age(seconds)),
-        };
-        text += &format!(
-            "ring           {}, generation {}\nactive key     {}, for {}\nnext key       {}, made {} ago\nnext rotation  {rotation}\nkeys           {} decrypt; rotation does not rewrite old data\nroot slots     {}\n\n",
-            report.ring,
-            report.generation,
-            report.active,
-            age(report.active_age_seconds),
-            report.next,
-            age(report.next_age_seconds),
-            report.keys,
-            report.slots.join(", "),
-        );
-    }
-    let together = report.nodes.iter().any(|it| it.acknowledged.is_some());
-    let head = ["NODE", "SERVING", "GENERATION", "KEY", "WRITTEN", "ACKNOWLEDGED"];
-    let columns = if together { head.len() } else { head.len() - 1 };
-    text += &table(head.get(..columns).unwrap_or_default(), &nodes(report, columns));
-    let connections = connections(report);
-    if !connections.is_empty() {
-        text += "\n\n";
-        text += &table(&["CONNECTION", "LAST STATUS", "KEY"], &connections);
-    }
-    if !report.protections.is_empty() {
-        text += &format!("\n\nprotections    {}", report.protections.join(", "));
-    }
-    if !report.warnings.is_empty() {
-        text.push('\n');
-    }
-    text + &warned(&report.warnings)
-}
-
-fn nodes(report: &Report, columns: usize) -> Vec<Vec<String>> {
-    let row = |node: &Node| {
-        let server = node.server.as_ref();
-        let mut row = vec![
-            node.name.clone(),
-            if node.serving { "yes" } else { "no" }.to_owned(),
-            server.map_or("-".to_owned(), |it| it.generation.to_string()),
-            server.map_or("-".to_owned(), |it| it.active.clone()),
-            server.map_or("-".to_owned(), |it| it.written.clone()),
-            node.acknowledged.map_or("-".to_owned(), |it| it.to_string()),
-        ];
-        row.truncate(columns);
-        row
-    };
-    report.nodes.iter().map(row).collect()
-}
-
-fn connections(report: &Report) -> Vec<Vec<String>> {
-    let servers = report
-        .nodes
-        .iter()
-        .filter(|node| node.serving)
-        .filter_map(|node| node.server.as_ref());
-    servers
-        .flat_map(|server| &server.connections)
-        .map(|it| vec![it.peer.clone(), it.last_status.clone(), it.key_id.clone()])
-        .collect()
 }

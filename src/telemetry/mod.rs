@@ -37,6 +37,12 @@ pub fn shown_time(time: UnixTime) -> String {
         .map_or_else(|| format!("unix time {}", time.0), |time| time.to_string())
 }
 
+/// The time that [`shown_time`] made a text of; `None` where it is none.
+pub fn read_time(text: &str) -> Option<UnixTime> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_second()).ok().map(UnixTime)
+}
+
 /// Text from outside as it may stand in a log: control characters escaped, and cut.
 pub struct Printable<'a> {
     text: &'a str,
@@ -106,5 +112,7 @@ mod tests {
     fn shows_times_as_rfc_3339() {
         assert_eq!(shown_time(UnixTime(1_700_000_000)), "2023-11-14T22:13:20Z");
         assert_eq!(shown_time(UnixTime(u64::MAX)), format!("unix time {}", u64::MAX));
+        assert_eq!(read_time("2023-11-14T22:13:20Z"), Some(UnixTime(1_700_000_000)));
+        assert_eq!(read_time(""), None);
     }
 }

@@ -1,91 +1,36 @@
 //! Verbs at a terminal: what is shown once, what moves, what has a colour.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use serde_json::Value;
 
+use crate::support::terminal::{Terminal, run};
 use crate::support::{PATIENCE, Plugin, wait_until};
-
-struct Terminal {
-    keyboard: File,
-    screen: std::sync::Arc<std::sync::Mutex<String>>,
-    child: Child,
-}
 
 /// Runs `init` with a terminal for its standard streams.
 fn init(plugin: &Plugin) -> Terminal {
     run(plugin.command(&["init"]))
 }
 
-/// Runs a command with a terminal for its standard streams.
-fn run(mut command: Command) -> Terminal {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap();
-    let slave = || {
-        File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap()
-    };
-    let child = command
-        .env("TERM", "xterm")
-        .stdin(Stdio::from(slave()))
-        .stdout(Stdio::from(slave()))
-        .stderr(Stdio::from(slave()))
-        .spawn()
-        .unwrap();
-    let keyboard = File::from(master);
-    let mut output = keyboard.try_clone().unwrap();
-    let screen = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-    let written = std::sync::Arc::clone(&screen);
-    thread::spawn(move || {
-        let mut buffer = [0; 1024];
-        while let Ok(length @ 1..) = output.read(&mut buffer) {
-            *written.lock().unwrap() += &String::from_utf8_lossy(&buffer[..length]);
-        }
-    });
-    Terminal {
-        keyboard,
-        screen,
-        child,
-    }
-}
-
-impl Terminal {
-    fn wait_for(&self, text: &str, times: usize) {
-        let seen = || self.screen.lock().unwrap().matches(text).count() >= times;
-        wait_until(text, PATIENCE, seen);
-    }
-
-    fn code(&self) -> String {
-        self.wait_for("Type it back: ", 1);
-        let screen = self.screen.lock().unwrap().clone();
-        let code = screen
-            .lines()
-            .map(str::trim)
-            .find(|line| line.len() == 69 && line.matches('-').count() == 13);
-        code.expect("the code on the screen").to_owned()
-    }
-
-    fn ended(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
-    }
+/// The recovery code, once it is shown.
+fn code(terminal: &Terminal) -> String {
+    terminal.wait_for("Type it back: ", 1);
+    let screen = terminal.screen();
+    let code = screen
+        .lines()
+        .map(str::trim)
+        .find(|line| line.len() == 69 && line.matches('-').count() == 13);
+    code.expect("the code on the screen").to_owned()
 }
 
 #[test]
 fn a_code_that_is_typed_back_makes_the_ring() {
     let plugin = Plugin::unmade("{}");
     let mut terminal = init(&plugin);
-    let code = terminal.code();
+    let code = code(&terminal);
 
     writeln!(terminal.keyboard, "{}", code.to_lowercase()).unwrap();
 
@@ -97,7 +42,7 @@ fn a_code_that_is_typed_back_makes_the_ring() {
 fn a_code_that_is_not_typed_back_makes_no_ring() {
     let plugin = Plugin::unmade("{}");
     let mut terminal = init(&plugin);
-    terminal.code();
+    code(&terminal);
 
     for attempt in 1..=3 {
         terminal.wait_for("Type it back: ", attempt);
@@ -122,7 +67,7 @@ fn states_and_warnings_have_a_colour_unless_it_is_declined() {
     keys.wait_for("\u{1b}[32mactive ", 1);
     status.wait_for("\u{1b}[33mwarning:\u{1b}[0m there is one root slot only", 1);
     plain.wait_for("pre-active", 1);
-    assert!(!plain.screen.lock().unwrap().contains('\u{1b}'));
+    assert!(!plain.screen().contains('\u{1b}'));
     assert_eq!([keys.ended(), status.ended(), plain.ended()], [Some(0); 3]);
 }
 
@@ -161,7 +106,7 @@ fn watch_repaints_a_terminal_until_it_is_interrupted() {
     let plugin = Plugin::prepared("{}");
 
     let mut watch = run(plugin.command(&["status", "--watch", "--interval", "200ms"]));
-    watch.wait_for("\u{1b}[Hring ", 2);
+    watch.wait_for("\u{1b}[Hnode ", 2);
     assert!(plugin.verb(&["rotate"]).status.success());
     watch.wait_for("generation 2", 1);
     kill_process(Pid::from_child(&watch.child), Signal::INT).unwrap();

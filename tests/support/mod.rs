@@ -8,6 +8,7 @@ pub(crate) mod notify;
 pub(crate) mod page;
 pub(crate) mod scrape;
 pub(crate) mod strace;
+pub(crate) mod terminal;
 
 use std::fs::{self, File};
 use std::io::Write;
