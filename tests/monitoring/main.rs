@@ -1,5 +1,5 @@
 //! `deploy/monitoring` is true: its alerts pass promtool and their unit tests, every query of the dashboard has data in a real
-//! Prometheus that scrapes real servers, and real trouble makes the alerts fire.
+//! Prometheus that scrapes real servers, and real trouble makes the alerts fire; on the way are the states that `deploy/pictures` show.
 //!
 //! Needs Prometheus and promtool: those of the machine, or Debian's package, which is fetched by apt and unpacked into the
 //! user's cache, and not installed: that would start a server on all interfaces. The trial with three nodes needs Go, which
@@ -36,6 +36,7 @@ mod lab;
 #[allow(dead_code)] // another suite asks for more
 mod missing;
 mod one_node;
+mod pictures;
 #[path = "../support/port.rs"]
 mod port;
 #[path = "../apiserver/process.rs"]

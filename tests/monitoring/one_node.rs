@@ -10,11 +10,12 @@ use crate::client::Client;
 use crate::coverage::{metric_of, metrics, selectors};
 use crate::dashboard;
 use crate::lab::Must;
+use crate::pictures;
 use crate::prometheus::Prometheus;
 use crate::rules::alerts;
-use crate::support::Plugin;
+use crate::support::{PATIENCE, Plugin, wait_until};
 
-const ON: &str = "{telemetry: {listen: '127.0.0.1:0'}}";
+const ON: &str = "{node: {name: cp-1}, telemetry: {listen: '127.0.0.1:0'}}";
 const STRANGERS: &str = "{socket: {allowUsers: [4711]}, telemetry: {listen: '127.0.0.1:0'}}";
 const UNKNOWN: &str = "k7-00112233445566778899aabbccddeeff";
 
@@ -42,6 +43,17 @@ pub fn what_befalls_one_node_makes_its_alerts_fire() {
     prometheus.fires("KekringStatusFailing cp-3");
     prometheus.fires("KekringOneSlot refusing");
     prometheus.fires("KekringBackupBehind refusing");
+    client.status().unwrap();
+    wait_until("status to have seen that", PATIENCE, || {
+        node.json(&["status"])["nodes"][0]["connections"]
+            .to_string()
+            .contains("\"keyId\":\"k1-")
+    });
+    pictures::shows(
+        &node,
+        "status-one-node",
+        "kekring status on one node: it serves, and there is nothing to do",
+    );
     let ours = |it: &String| it.contains(" cp-1") || it.contains(" well");
     let firing = prometheus.firing();
     assert!(

@@ -7,8 +7,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::lab::{Lab, rotate};
+use crate::lab::{Lab, Must, rotate};
 use crate::one_node::has_data;
+use crate::pictures;
 use crate::prometheus::Prometheus;
 use crate::support::{PATIENCE, wait_until};
 
@@ -28,6 +29,10 @@ pub fn what_befalls_three_nodes_makes_their_alerts_fire() {
     ]);
     // As it was made: without a recovery code, and not backed up.
     only(&prometheus, &["KekringBackupBehind", "KekringOneSlot"]);
+    let [code, backup] = ["code", "backup"].map(|name| lab.nodes[0].dir.join(name).display().to_string());
+    lab.nodes[0].must(&["root", "add", "--recovery-code-file", &code]);
+    lab.nodes[0].must(&["backup", &backup]);
+    only(&prometheus, &[]);
 
     lab.nodes[2].signal(Signal::STOP);
     prometheus.fires("KekringDown cp-3");
@@ -42,9 +47,24 @@ pub fn what_befalls_three_nodes_makes_their_alerts_fire() {
     prometheus.ends("KekringProblem cp-1");
     prometheus.ends("KekringActiveKeysDiffer");
     has_data(&prometheus, true);
+    clients[..2].iter().for_each(|client| {
+        client.status().unwrap();
+    });
+    wait_until("the node's lease to end", 2 * PATIENCE, || {
+        lab.nodes[0]
+            .json(&["status"])
+            .to_string()
+            .contains("node cp-3 is silent")
+    });
+    pictures::shows(
+        &lab.nodes[0],
+        "status-three-nodes",
+        "kekring status on one of three nodes: a rotation waits for the third, which is silent and behind",
+    );
 
     lab.nodes[2].signal(Signal::CONT);
-    only(&prometheus, &["KekringBackupBehind", "KekringOneSlot"]);
+    // Two rotations later the backup lacks the active key.
+    only(&prometheus, &["KekringBackupBehind"]);
 }
 
 /// Until these fire, and nothing else.
