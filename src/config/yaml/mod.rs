@@ -10,7 +10,7 @@ use std::fmt::{self, Write};
 
 use serde::de::DeserializeOwned;
 
-pub use tree::{Tree, load};
+pub use tree::{Spot, Tree, load};
 
 /// Why a text is not what it should be, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

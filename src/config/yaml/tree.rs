@@ -54,11 +54,68 @@ impl Tree {
         entries.iter().filter_map(|(key, _)| key.text()).collect()
     }
 
+    /// The whole document, to be looked at.
+    pub fn top(&self) -> Spot<'_> {
+        Spot(Some(&self.0))
+    }
+
     /// Puts `value`, which is called `name` in errors, at `path`, and makes the maps on the way.
     pub fn set(&mut self, path: &[&str], value: Self, name: &'static str) {
         let mut value = value.0;
         value.stands_at(Place::Of(name));
         self.0.put(path, value);
+    }
+}
+
+/// One place of a document, for who looks at a part of it and passes over the rest. It may be a place where nothing is.
+#[derive(Clone, Copy)]
+pub struct Spot<'a>(Option<&'a Node>);
+
+impl<'a> Spot<'a> {
+    /// Below `key` of a map.
+    pub fn at(self, key: &str) -> Self {
+        let mut entries = self.entries().iter();
+        Self(
+            entries
+                .find(|(name, _)| name.text() == Some(key))
+                .map(|(_, below)| below),
+        )
+    }
+
+    /// The items of a list.
+    pub fn items(self) -> impl Iterator<Item = Self> {
+        let items = match self.0.map(|node| &node.value) {
+            Some(Value::List(list)) => list.as_slice(),
+            _ => &[],
+        };
+        items.iter().map(|node| Self(Some(node)))
+    }
+
+    /// The keys of a map.
+    pub fn keys(self) -> impl Iterator<Item = &'a str> {
+        self.entries().iter().filter_map(|(key, _)| key.text())
+    }
+
+    /// A text, a number, a word.
+    pub fn text(self) -> Option<&'a str> {
+        self.0.and_then(Node::text)
+    }
+
+    /// Whether something is here.
+    pub fn is_there(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The line on which it begins, from 1.
+    pub fn line(self) -> Option<usize> {
+        match self.0?.place {
+            Place::At(line, _) => Some(line),
+            Place::Of(_) => None,
+        }
+    }
+
+    fn entries(self) -> &'a [(Node, Node)] {
+        self.0.map_or(&[], Node::entries)
     }
 }
 
