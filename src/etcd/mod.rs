@@ -41,7 +41,7 @@ pub use error::EtcdError;
 pub use kv::{Found, KeyValue, LeaseId, MAX_KEY, Range, Read, Revision, Span};
 pub use lease::{Lease, LeaseDetail};
 pub use member::Member;
-pub use tls::{Identity, TlsFiles};
+pub use tls::{Identity, TlsFiles, Validity};
 pub use txn::{Compare, MAX_OPERATIONS, Op, OpAnswer, Outcome, Relation, Target, Txn};
 pub use watch::{Event, WatchHandle};
 pub use wire::MAX_ANSWER;

@@ -7,11 +7,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
 use super::error::EtcdError;
 use super::file;
@@ -32,6 +34,19 @@ pub struct Identity {
     pub cert: PathBuf,
     /// Its key, PKCS #8, PKCS #1 or SEC 1. Its mode must grant others nothing.
     pub key: PathBuf,
+}
+
+/// How long our certificate is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// Then too.
+    Good,
+    /// Now, and not then.
+    Soon,
+    /// Not now.
+    Expired,
+    /// The authority of etcd's own certificates did not sign it, or the files do not say.
+    Unknown(String),
 }
 
 /// Which state of the files a connection was made with.
@@ -126,13 +141,43 @@ impl TlsFiles {
         ))
     }
 
-    fn config(&self) -> Result<ClientConfig, EtcdError> {
+    /// How long our certificate is good for, as `now` and `then` are since 1970; `None` where there is none. It is judged
+    /// by the authority that signed etcd's own.
+    pub fn validity(&self, now: Duration, then: Duration) -> Option<Validity> {
+        let identity = self.identity.as_ref()?;
+        let unknown = |why: String| Validity::Unknown(why);
+        let judged = || -> Result<Validity, Validity> {
+            let chain = certificates(&identity.cert).map_err(|why| unknown(why.to_string()))?;
+            let roots = self.roots().map_err(|why| unknown(why.to_string()))?;
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let judge = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let judge = judge.build().map_err(|why| unknown(why.to_string()))?;
+            let Some((ours, between)) = chain.split_first() else {
+                return Ok(unknown("there is no certificate".into()));
+            };
+            let at = |time| judge.verify_client_cert(ours, between, UnixTime::since_unix_epoch(time));
+            Ok(match (at(now), at(then)) {
+                (Ok(_), Ok(_)) => Validity::Good,
+                (Ok(_), Err(_)) => Validity::Soon,
+                (Err(rustls::Error::InvalidCertificate(why)), _) if is_over(&why) => Validity::Expired,
+                (Err(why), _) => unknown(why.to_string()),
+            })
+        };
+        Some(judged().unwrap_or_else(|unknown| unknown))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, EtcdError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.ca)? {
             roots
                 .add(certificate)
                 .map_err(|why| EtcdError::Denied(format!("cannot use {}: {why}", self.ca.display())))?;
         }
+        Ok(roots)
+    }
+
+    fn config(&self) -> Result<ClientConfig, EtcdError> {
+        let roots = self.roots()?;
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|why| EtcdError::Config(format!("cannot speak TLS: {why}")))?
@@ -190,6 +235,13 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, EtcdError> {
             "{shown} holds no key that can be read; expected PEM, without a passphrase"
         ))
     })
+}
+
+fn is_over(why: &CertificateError) -> bool {
+    matches!(
+        why,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. }
+    )
 }
 
 /// RFC 8446, section 6.2.
