@@ -12,7 +12,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use inspect::{check_directory, entries, names, read_file, unavailable};
+pub use inspect::Stray;
+use inspect::{check_directory, entries, names, read_file, stray, unavailable};
 pub(super) use inspect::{file_name, parse_name};
 pub(super) use write::publish_anywhere;
 use write::{Owner, lock, make_directory, may_write, prune_place, publish, remove_unfinished, replace};
@@ -59,6 +60,24 @@ impl FileStore {
         }
         traces.sort_unstable();
         Ok(traces)
+    }
+
+    /// What lies in here and is no part of a ring, by its path.
+    pub fn strays(&self) -> Result<Vec<(PathBuf, Stray)>, StoreError> {
+        let mut strays = Vec::new();
+        for dir in self.places() {
+            let names = match entries(dir) {
+                Ok(names) => names,
+                Err(why) if why.kind() == ErrorKind::NotFound => continue,
+                Err(why) => return Err(unavailable("cannot read", dir, &why)),
+            };
+            let found = names
+                .iter()
+                .filter_map(|name| Some((dir.join(name), stray(name)?)));
+            strays.extend(found);
+        }
+        strays.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        Ok(strays)
     }
 
     /// Makes a generation that another store holds this one's too, durable, by the name that it has there. Repeating it

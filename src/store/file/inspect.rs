@@ -7,6 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{Dir, Mode, OFlags, open};
 
+use super::write::{LOCK, UNFINISHED};
+use super::{BACKUP, INSTANCE, MARK};
 use crate::format::generation::MAX_LEN;
 use crate::store::{Stamp, StoreError};
 
@@ -24,6 +26,32 @@ pub(in crate::store) fn parse_name(name: &str) -> Option<(u64, &str)> {
     let number: u64 = generation.parse().ok()?;
     let plain = digits.len() == 8 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     (plain && number > 0 && number.to_string() == generation).then_some((number, digits))
+}
+
+/// What lies among a ring's files and is none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stray {
+    /// Begun by a writer that was cut off; the next one removes it.
+    Unfinished,
+    /// Named nearly as a generation is: it is not read, and somebody may think that it is.
+    Lookalike,
+    /// Nothing of ours.
+    Foreign,
+}
+
+/// What a name in a ring's directory is, unless it is one of ours.
+pub(super) fn stray(name: &str) -> Option<Stray> {
+    let lower = name.to_ascii_lowercase();
+    if parse_name(name).is_some() || [MARK, BACKUP, INSTANCE, LOCK].contains(&name) {
+        None
+    } else if name.starts_with(UNFINISHED) {
+        Some(Stray::Unfinished)
+    } else if lower.starts_with("gen-") || lower.contains(".ring") || [MARK, BACKUP].contains(&lower.as_str())
+    {
+        Some(Stray::Lookalike)
+    } else {
+        Some(Stray::Foreign)
+    }
 }
 
 /// Names in a directory; of one that is no UTF-8, and so none of ours, as much as can be shown. A disk that fails as the

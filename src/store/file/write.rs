@@ -15,8 +15,8 @@ use crate::store::{KEPT, StoreError, Verify};
 
 /// How long a writer waits for another one.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-const LOCK: &str = "lock";
-const UNFINISHED: &str = ".tmp-";
+pub(super) const LOCK: &str = "lock";
+pub(super) const UNFINISHED: &str = ".tmp-";
 
 pub(super) type Owner = (u32, u32);
 
