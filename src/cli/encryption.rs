@@ -152,6 +152,22 @@ impl Encryption {
     }
 }
 
+/// What kube-apiserver would not accept of an EncryptionConfiguration. Nothing of its keys is in it.
+pub(super) fn refused(text: &str) -> Option<String> {
+    let checked = Document::parse(text).and_then(|document| rules::check(&document));
+    checked.err()
+}
+
+/// Whether one of these rules is for a resource.
+pub(super) fn is_for(rules: &[String], resource: &str) -> bool {
+    resources::cover(rules, resource)
+}
+
+/// A duration as Go writes it, in seconds.
+pub(super) fn go_duration(text: &str) -> Option<f64> {
+    rules::go_duration(text)
+}
+
 fn read(file: &Path) -> std::io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     if file == Path::new("-") {
@@ -176,7 +192,7 @@ pub(super) fn encrypting(path: &Path) -> Result<String, Failure> {
 
 /// The socket as a URL. kube-apiserver reads its path twice over, so that `%`, `?` and `#` do not come through in any form,
 /// and takes what begins with `@` for an abstract socket.
-fn endpoint(socket: &Path) -> Result<String, Failure> {
+pub(super) fn endpoint(socket: &Path) -> Result<String, Failure> {
     let bytes = socket.as_os_str().as_bytes();
     if bytes.starts_with(b"/@") || bytes.iter().any(|byte| b"%?#".contains(byte)) {
         return Err(Failure::usage(

@@ -72,6 +72,11 @@ impl Failure {
         &self.message
     }
 
+    /// What to do.
+    pub(super) fn hint(&self) -> &str {
+        &self.hint
+    }
+
     #[allow(clippy::print_stderr)]
     pub(super) fn print(&self) -> ExitCode {
         let paint = |colour, word| paint(&std::io::stderr(), colour, word);

@@ -19,7 +19,7 @@ pub(super) struct Lesson {
 
 /// The verbs as `kekring help` groups them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Make and run", &["init", "serve", "status", "probe"]),
+    ("Make and run", &["init", "serve", "status", "probe", "doctor"]),
     ("Keys", &["rotate", "keys"]),
     (
         "What opens and outlives the ring",

@@ -87,6 +87,35 @@ pub(super) const ALL: &[Lesson] = &[
         next: "",
     },
     Lesson {
+        verb: "doctor",
+        purpose: "The machine, kekring's configuration, its ring, the running server, kube-apiserver's EncryptionConfiguration and \
+            manifest against what bites people. Before a first start, after a change, and when something is wrong. Run it as \
+            root on the node: what it cannot look at it names, as skipped. It changes nothing and asks nobody.",
+        examples: &[
+            ("on a node of kubeadm", "kekring doctor"),
+            (
+                "where kube-apiserver is no static Pod",
+                "kekring doctor --encryption-config /etc/kubernetes/kekring/encryption.yaml",
+            ),
+            (
+                "with a copy of the file of another control-plane node",
+                "kekring doctor --compare /root/cp-2-encryption.yaml",
+            ),
+            (
+                "for a script: what fails",
+                "kekring doctor -o json | jq -r '.findings[] | select(.level == \"failure\") | .id'",
+            ),
+        ],
+        codes: &[
+            (1, "something fails; with --strict also when something warns"),
+            (
+                2,
+                "kekring's configuration cannot be used; what could be looked at all the same is shown",
+            ),
+        ],
+        next: "do what each remedy says; deploy/doctor.md has every finding",
+    },
+    Lesson {
         verb: "rotate",
         purpose: "The prepared key becomes active and the next one is prepared: kube-apiserver encrypts under it from its next Status \
             on, at most a minute later. Old keys still decrypt. `serve` rotates by itself; this is for a timer of your own, \

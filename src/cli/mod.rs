@@ -3,6 +3,7 @@
 mod backup;
 mod completions;
 mod config;
+mod doctor;
 mod encryption;
 mod failure;
 mod help;
@@ -75,6 +76,8 @@ enum Verb {
     Store(store::StoreVerb),
     /// Ask a KMS v2 plugin for its Status, as kube-apiserver does
     Probe(probe::Probe),
+    /// Look for what bites people, in kekring's setup and in kube-apiserver's
+    Doctor(doctor::Doctor),
     /// kekring's configuration, and kube-apiserver's
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -150,6 +153,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Ring(ring) => ring.run(&cli.place),
         Verb::Store(store) => store.run(&cli.place),
         Verb::Probe(probe) => probe.run(&cli.place),
+        Verb::Doctor(doctor) => doctor.run(&cli.place),
         Verb::Config(config) => config.run(&cli.place),
         Verb::Completions(completions) => {
             completions.run();

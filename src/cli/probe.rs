@@ -19,7 +19,7 @@ use tonic::{Request, Status};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Form, Output};
 use super::place::Place;
 use crate::config::duration;
 use crate::crypto::random;
@@ -100,6 +100,30 @@ impl Unanswered {
     }
 }
 
+/// The key that the plugin reports in Status, for `doctor`; else why there is none, and a hint.
+pub(super) fn reported_key(socket: &Path, timeout: Duration) -> Result<String, (String, &'static str)> {
+    let probe = Probe {
+        socket: None,
+        round_trip: false,
+        alive: false,
+        timeout,
+        output: Output { form: Form::Text },
+    };
+    let answer = runtime().map_err(Unanswered::from).and_then(|runtime| {
+        // A server that is frozen may not even take the connection.
+        let asked = async { tokio::time::timeout(2 * timeout, probe.ask(socket)).await };
+        let answer = runtime.block_on(asked);
+        answer.unwrap_or_else(|_| Err(unanswered("the connection", 2 * timeout).into()))
+    });
+    answer
+        .map(|it| it.key_id)
+        .map_err(|why| (why.to_string(), why.hint()))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 impl Probe {
     pub(super) fn run(&self, place: &Place) -> Result<(), Failure> {
         let socket = match &self.socket {
@@ -113,10 +137,7 @@ impl Probe {
                 hint,
             )
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|why| failed(why.to_string().into()))?;
+        let runtime = runtime().map_err(|why| failed(why.to_string().into()))?;
         if self.alive {
             let alive = runtime.block_on(self.listens(&socket)).map_err(failed)?;
             self.output.print(&alive, |it| match it.trouble.as_str() {

@@ -87,11 +87,12 @@ struct Verified {
     untried: Vec<Row>,
 }
 
+/// One root on every slot.
 #[derive(Serialize)]
-struct Tried {
-    root: String,
-    opens: Vec<String>,
-    why: Option<String>,
+pub(super) struct Tried {
+    pub(super) root: String,
+    pub(super) opens: Vec<String>,
+    pub(super) why: Option<String>,
 }
 
 impl Verify {
@@ -129,7 +130,7 @@ impl Verify {
     }
 }
 
-fn tried(root: &dyn RootKey, header: &Header, ring_key: &[u8; 32]) -> Tried {
+pub(super) fn tried(root: &dyn RootKey, header: &Header, ring_key: &[u8; 32]) -> Tried {
     let (mut open, mut whys) = (Vec::new(), Vec::new());
     for slot in header
         .slots

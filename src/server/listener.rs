@@ -95,7 +95,7 @@ impl Door {
             why,
         };
         make_directory(&spec)?;
-        check_directories(&spec.path)?;
+        secure_directories(&spec.path, ourselves())?;
         let lock = lock(&spec.path)?;
         remove_stale(&spec.path)?;
         let socket = bind(&spec).map_err(failed)?;
@@ -120,7 +120,7 @@ impl Door {
             why: "the socket that was passed in has no path".into(),
         })?;
         spec.path = path.to_owned();
-        check_directories(path)?;
+        secure_directories(path, ourselves())?;
         // A second socket of our predecessor's, which lies there where systemd's own was removed: the first `mend` binds
         // another one. A live one stays, and systemd's is alive.
         let _ = remove_stale(path);
@@ -166,7 +166,7 @@ impl Door {
 
     fn bind_again(&mut self) -> Result<&'static str, ListenError> {
         make_directory(&self.spec)?;
-        check_directories(&self.spec.path)?;
+        secure_directories(&self.spec.path, ourselves())?;
         let socket = bind(&self.spec).map_err(|why| ListenError::Io {
             path: self.spec.path.clone(),
             why,
@@ -227,7 +227,9 @@ pub fn make_directory(spec: &SocketSpec) -> Result<(), ListenError> {
     })
 }
 
-fn check_directories(path: &Path) -> Result<(), ListenError> {
+/// Refuses a path where somebody else than root and `me` could put another socket in its place.
+pub fn secure_directories(path: &Path, me: u32) -> Result<(), ListenError> {
+    let ours = |uid: u32| uid == 0 || uid == me;
     let insecure = |why: String| ListenError::Insecure {
         path: path.to_owned(),
         why,
@@ -264,8 +266,8 @@ fn check_directories(path: &Path) -> Result<(), ListenError> {
     Ok(())
 }
 
-fn ours(uid: u32) -> bool {
-    uid == 0 || uid == rustix::process::geteuid().as_raw()
+fn ourselves() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Two starts at once would both find the socket stale: one of them waits outside.

@@ -265,6 +265,7 @@ fn every_file_that_a_page_names_exists() {
         "SECURITY.md",
         "benches/README.md",
         "deploy/README.md",
+        "deploy/doctor.md",
         "deploy/etcd/README.md",
         "deploy/kind/README.md",
         "deploy/kubeadm/README.md",

@@ -24,6 +24,7 @@ mod client;
 #[path = "../etcd/cluster.rs"]
 #[allow(dead_code)] // another suite needs more of it
 mod cluster;
+mod doctor;
 mod forged;
 mod garbage;
 #[path = "../support/golang.rs"]
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         restored::an_etcd_from_before_two_rotations_loses_no_key_and_takes_none_back,
         restored::a_join_waits_for_a_node_that_is_down_and_names_it,
         silent::a_rotation_waits_for_a_frozen_node_names_it_and_then_ends_by_itself,
+        doctor::the_doctor_tells_who_is_well_behind_silent_and_nobody,
         forged::a_rotation_takes_no_acknowledgement_that_the_node_did_not_give,
         outage::a_member_that_is_killed_and_one_that_is_frozen_stop_nobody,
         outage::an_etcd_that_takes_no_more_changes_stops_rotations_and_nothing_else,

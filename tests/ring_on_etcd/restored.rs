@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::doctor::findings;
 use crate::lab::{Lab, Must, copy_directory, ended};
 use crate::support::{PATIENCE, wait_until};
 use crate::watch::{Watch, all_open};
@@ -80,6 +81,10 @@ pub fn a_join_waits_for_a_node_that_is_down_and_names_it() {
         let status = node.json(&["status"]).to_string();
         assert!(status.contains(parted), "{status}");
         assert!(node.log().contains(parted));
+        assert_eq!(
+            findings(node, "ring/parted"),
+            [("failure".into(), "ring.store.etcd".into())]
+        );
     }
     // No rotation meanwhile.
     let refused = lab.nodes[0].verb(&["rotate", "--timeout", "2s"]);

@@ -79,6 +79,7 @@ pub fn every_verb_works_from_a_root_shell_and_a_restart_serves_what_they_left() 
         "config schema",
         "config encryption",
         "completions bash",
+        "doctor",
         "probe --round-trip",
         "rotate",
         "rotate --if-older-than 7d",

@@ -166,30 +166,36 @@ pub(super) fn check_name(name: &str, version: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Go's durations: `3s`, `1m30s`, `500ms`, `1.5h`.
 fn is_positive_duration(text: &str) -> bool {
+    go_duration(text).is_some_and(|seconds| seconds > 0.0)
+}
+
+/// Go's durations, in seconds: `3s`, `1m30s`, `500ms`, `1.5h`. One below nothing is none.
+pub(super) fn go_duration(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 7] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
     let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut positive = false;
+    let mut seconds = 0.0;
     while !rest.is_empty() {
         let digits = rest
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
-        let units = ["ns", "us", "µs", "ms", "s", "m", "h"];
-        let Some(unit) = units
+        let (unit, length) = UNITS
             .iter()
-            .filter(|it| tail.starts_with(**it))
-            .max_by_key(|it| it.len())
-        else {
-            return false;
-        };
-        let Ok(number) = number.parse::<f64>() else {
-            return false;
-        };
-        positive |= number > 0.0;
-        rest = tail.strip_prefix(unit).unwrap_or_default();
+            .filter(|(unit, _)| tail.starts_with(unit))
+            .max_by_key(|(unit, _)| unit.len())?;
+        seconds += number.parse::<f64>().ok()? * length;
+        rest = tail.strip_prefix(unit)?;
     }
-    positive
+    Some(seconds)
 }
 
 #[cfg(test)]

@@ -1,0 +1,214 @@
+//! The ring.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::world::{Node, mode};
+
+#[test]
+fn one_slot_is_one_way_back_and_the_remedy_makes_a_second() {
+    let node = Node::good();
+    let good = node.doctor();
+    let one = Node::good();
+    fs::remove_dir_all(one.path("ring")).unwrap();
+    fs::remove_dir_all(one.path("mirror")).unwrap();
+    one.configure(json!({"ring": {"roots": [{"file": {"path": one.path("root.key")}}]}}));
+    one.must(&["init", "--no-recovery"]);
+    one.must(&["backup", one.path("backup-2").to_str().unwrap()]);
+
+    let finding = one.doctor().only(&good, "warning", "ring/slots");
+    one.follow(&finding, one.path("code").to_str().unwrap());
+
+    one.doctor().no_worse(&good);
+}
+
+#[test]
+fn a_ring_without_a_backup_gets_one_by_the_remedy() {
+    let node = Node::good();
+    let good = node.doctor();
+    fs::remove_file(node.path("ring/backup")).unwrap();
+    let finding = node.doctor().only(&good, "warning", "ring/backup");
+
+    node.follow(&finding, node.path("another-backup").to_str().unwrap());
+
+    node.doctor().no_worse(&good);
+    node.must(&["rotate", "--timeout", "0s"]);
+    let finding = node.doctor().only(&good, "warning", "ring/backup");
+    assert!(finding.message.contains("lacks key"), "{finding:?}");
+}
+
+#[test]
+fn what_lies_among_its_files_is_listed_by_its_kind() {
+    let node = Node::good();
+    let good = node.doctor();
+    let cases = [
+        ("ring/.tmp-abc", "ring/unfinished"),
+        ("mirror/.tmp-abc", "ring/unfinished"),
+        ("ring/GEN-1-00000000.RING", "ring/lookalike"),
+        ("ring/gen-01-00000000.ring", "ring/lookalike"),
+        ("ring/gen-1-0000000.ring", "ring/lookalike"),
+        ("ring/gen-1-00000000.ring.bak", "ring/lookalike"),
+        ("mirror/Mark", "ring/lookalike"),
+        ("ring/notes.txt", "ring/foreign"),
+        ("ring/lost+found", "ring/foreign"),
+    ];
+
+    for (name, id) in cases {
+        fs::write(node.path(name), "").unwrap();
+        mode(&node.path(name), 0o600);
+        let finding = node.doctor().only(&good, "warning", id);
+        assert_eq!(finding.subject, node.path(name).display().to_string());
+        fs::remove_file(node.path(name)).unwrap();
+    }
+
+    // As the remedy has it, the next change takes away what one before left.
+    for place in ["ring", "mirror"] {
+        fs::write(node.path(place).join(".tmp-abc"), "").unwrap();
+    }
+    node.must(&["rotate", "--timeout", "0s"]);
+    node.must(&["backup", node.path("backup-2").to_str().unwrap()]);
+    node.doctor().no_worse(&good);
+}
+
+#[test]
+fn a_root_that_opens_nothing_is_named_and_the_remedy_gives_it_a_slot() {
+    let node = Node::good();
+    let good = node.doctor();
+    fs::write(node.path("third.key"), [7; 32]).unwrap();
+    mode(&node.path("third.key"), 0o600);
+    let roots =
+        ["root.key", "second.key", "third.key"].map(|name| json!({"file": {"path": node.path(name)}}));
+    node.configure(json!({"ring": {"roots": roots}}));
+    let finding = node.doctor().only(&good, "failure", "ring/root");
+    assert!(finding.subject.ends_with("third.key"), "{finding:?}");
+
+    node.follow(&finding, "");
+
+    node.doctor().no_worse(&good);
+}
+
+#[test]
+fn a_ring_of_another_machine_is_named_and_the_remedy_adopts_it() {
+    let node = Node::good();
+    let good = node.doctor();
+    fs::write(node.path("machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    node.configure(json!({"node": {"machineIdFile": node.path("machine-id")}}));
+    let finding = node.doctor().only(&good, "failure", "ring/machine");
+
+    node.follow(&finding, "");
+    node.must(&["backup", node.path("backup-2").to_str().unwrap()]);
+
+    node.doctor().no_worse(&good);
+}
+
+#[test]
+fn a_suspended_key_is_named_and_the_remedy_resumes_it() {
+    let node = Node::good();
+    let first = node.plugin.json(&["status"])["active"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    node.must(&["rotate", "--timeout", "0s"]);
+    node.must(&["backup", node.path("backup-2").to_str().unwrap()]);
+    let good = node.doctor();
+    node.must(&["keys", "suspend", &first]);
+    let finding = node.doctor().only(&good, "warning", "ring/suspended");
+    assert_eq!(finding.subject, first);
+
+    node.follow(&finding, "");
+
+    node.doctor().no_worse(&good);
+}
+
+#[test]
+fn a_rotation_that_waits_for_an_operator_is_named_and_the_remedy_finishes_it() {
+    let node = Node::good();
+    node.must(&["rotate", "--prepare"]);
+    node.must(&["backup", node.path("backup-2").to_str().unwrap()]);
+    let finding = node.doctor().finding("warning", "ring/rotation");
+
+    node.follow(&finding, "");
+
+    node.doctor().finding("ok", "ring/rotation");
+}
+
+#[test]
+fn a_ring_that_does_not_open_or_is_frozen_is_a_failure_with_what_to_do() {
+    let node = Node::good();
+    node.configure(json!({"ring": {"mirror": null}}));
+    node.must(&["rotate", "--timeout", "0s"]);
+    let good = node.doctor();
+    let newest = node.plugin.newest();
+    let bytes = fs::read(&newest).unwrap();
+    fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap();
+
+    let seen = node.doctor();
+
+    let frozen = seen.finding("failure", "ring/frozen");
+    assert!(frozen.remedy.contains("restore") && seen.code == 1, "{frozen:?}");
+    seen.finding("failure", "ring/serves");
+    seen.finding("warning", "ring/copies");
+    fs::write(&newest, &bytes).unwrap();
+    node.doctor().no_worse(&good);
+    fs::remove_file(node.path("root.key")).unwrap();
+    fs::remove_file(node.path("second.key")).unwrap();
+    let seen = node.doctor();
+    let closed = seen.finding("failure", "ring/opens");
+    assert!(closed.remedy.contains("recovery code"), "{closed:?}");
+}
+
+#[test]
+fn a_mark_that_is_missing_is_worth_a_word() {
+    let node = Node::good();
+    let good = node.doctor();
+    fs::remove_file(node.path("ring/mark")).unwrap();
+    fs::remove_file(node.path("mirror/mark")).unwrap();
+
+    let finding = node.doctor().only(&good, "warning", "ring/copies");
+
+    assert!(finding.message.contains("the mark is missing"), "{finding:?}");
+}
+
+#[test]
+fn a_ring_that_grows_too_fast_is_named() {
+    let node = Node::good();
+    for _ in 0..11 {
+        node.must(&["rotate", "--timeout", "0s"]);
+    }
+
+    let finding = node.doctor().finding("warning", "ring/growth");
+
+    assert!(finding.message.contains("within a day"), "{finding:?}");
+}
+
+#[test]
+fn a_removal_that_broke_off_is_named_and_the_remedy_finishes_it() {
+    let node = Node::good();
+    let roots = |name: &str| json!({"ring": {"roots": [{"file": {"path": node.path(name)}}]}});
+    let slots = node.plugin.json(&["root", "list"])["slots"].clone();
+    let second = slots
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["name"].as_str().unwrap().ends_with("second.key"))
+        .unwrap();
+    let older = node.plugin.newest();
+    let bytes = fs::read(&older).unwrap();
+    node.configure(roots("root.key"));
+    node.must(&["root", "remove", second["id"].as_str().unwrap()]);
+    node.must(&["backup", node.path("backup-2").to_str().unwrap()]);
+    let good = node.doctor();
+    // It was cut off before the older generation was taken away.
+    fs::write(&older, bytes).unwrap();
+    mode(&older, 0o600);
+    node.configure(json!({}));
+    let seen = node.doctor();
+    let finding = seen.finding("warning", "ring/half-removed");
+    node.configure(roots("root.key"));
+
+    node.follow(&finding, "");
+
+    assert!(!older.exists());
+    node.doctor().no_worse(&good);
+}
