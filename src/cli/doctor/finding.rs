@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::cli::output::{Colour, paint};
 use crate::cli::place::Place;
-use crate::telemetry::Printable;
 
 /// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -118,8 +117,6 @@ impl Findings {
     }
 
     fn push(&mut self, level: Level, id: &'static str, [subject, message, remedy]: [&str; 3]) {
-        // Names and paths may come from a file that anybody wrote: each stays one line, and tells a terminal nothing.
-        let plain = |text: &str| Printable::reason(text).to_string();
         let remedy = remedy.replace("`kekring ", &format!("`kekring {}", self.options));
         self.found.push(Finding {
             id,
@@ -211,6 +208,20 @@ impl Report {
     }
 }
 
+/// Names and paths may come from a file that anybody wrote: each stays one line, tells a terminal nothing, and does not turn
+/// the direction of what follows it (Unicode Standard Annex #9).
+fn plain(text: &str) -> String {
+    let turns = |it: char| matches!(it, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for it in text.chars() {
+        match it.is_control() || turns(it) {
+            true => shown.extend(it.escape_default()),
+            false => shown.push(it),
+        }
+    }
+    shown
+}
+
 /// A file, and a line of it.
 pub(super) fn at_line(file: &Path, line: Option<usize>) -> String {
     match line {
@@ -236,19 +247,20 @@ mod tests {
     #[test]
     fn the_report_goes_by_areas_and_no_name_from_outside_breaks_a_line() {
         let mut findings = Findings::default();
-        findings.failure("encryption/x", "a\nfailure", "\x1b[31mred", "mend it");
+        findings.failure("encryption/x", "a\nfailure", "\x1b[31m\u{202e}red", "say \"é\"");
         findings.ok("machine/y", "here", "fine");
 
         let text = text(&findings.report());
 
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 7, "{text}");
+        assert_eq!(lines.len(), 8, "{text}");
         assert!(
             lines.first() == Some(&"machine:") && lines.get(3) == Some(&"encryption configuration:"),
             "{text}"
         );
         assert!(text.ends_with("1 failures, 0 warnings, 0 skipped, 1 ok"));
-        assert!(!text.contains('\x1b'));
+        assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
+        assert!(text.contains("remedy: say \"é\""), "{text}");
     }
 
     #[test]
