@@ -46,11 +46,6 @@ copies() {
     done
 }
 
-# Every time is that of the release.
-settle() {
-    find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-}
-
 # As it is unpacked anywhere: the units run /usr/local/bin/kekring.
 tarball() {
     local name=$1 place=$WORK/tarball/$1
@@ -59,7 +54,6 @@ tarball() {
     written "$place"
     install -m 0755 "$PROGRAM" "$place/kekring"
     install -m 0644 "$ROOT/LICENSE" "$place/LICENSE"
-    settle "$place"
     tar --format=ustar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner --owner=0 --group=0 \
         -C "$WORK/tarball" -cf "$WORK/$name.tar" "$name"
     gzip -9n <"$WORK/$name.tar" >"$OUT/$name.tar.gz"
@@ -90,7 +84,6 @@ kekring ($VERSION) stable; urgency=medium
  -- $(sed -n 's/^maintainer: //p' "$ROOT/deploy/release/nfpm.yaml")  $(date -R -d "@$SOURCE_DATE_EPOCH")
 CHANGES
     find "$place" -type f -not -name kekring -exec chmod 0644 {} +
-    settle "$place"
 }
 
 # pack FORMAT FILE

@@ -48,19 +48,20 @@ fn find_or_make() -> Result<PathBuf, String> {
     }
     TOOLS.into_iter().try_for_each(tool)?;
     cgroup::hierarchies()?;
-    let release = release()?;
+    let (release, components) = release()?;
     let mut hash = Sha256::new();
     hash.update(format!("{release} {} {PACKAGES}", std::env::consts::ARCH));
     let stem = format!("systemd-rootfs-{}", HEXLOWER.encode(&hash.finalize()[..8]));
     let path = cache_dir().join(stem);
     if !path.is_dir() {
-        make(&release, &path)?;
+        make(&release, components, &path)?;
     }
     Ok(path)
 }
 
-/// The container runs the program that was linked here, and so with the C library of the same release.
-fn release() -> Result<String, String> {
+/// The container runs the program that was linked here, and so with the C library of the same release. And where that
+/// release has the packages.
+fn release() -> Result<(String, &'static str), String> {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |name: &str| {
         let line = text
@@ -69,13 +70,14 @@ fn release() -> Result<String, String> {
         line.unwrap_or_default().trim_matches('"').to_owned()
     };
     match (field("ID").as_str(), field("VERSION_CODENAME")) {
-        ("debian" | "ubuntu", release) if !release.is_empty() => Ok(release),
+        ("debian", release) if !release.is_empty() => Ok((release, "main")),
+        ("ubuntu", release) if !release.is_empty() => Ok((release, "main,universe")),
         _ => Err("Debian or Ubuntu".to_owned()),
     }
 }
 
 /// To a name of its own first, so that what has the final name is complete.
-fn make(release: &str, path: &Path) -> Result<(), String> {
+fn make(release: &str, components: &str, path: &Path) -> Result<(), String> {
     let cache = path.parent().unwrap();
     let failed = |why: std::io::Error| format!("{}, which cannot be made: {why}", path.display());
     fs::create_dir_all(cache).map_err(failed)?;
@@ -90,7 +92,8 @@ fn make(release: &str, path: &Path) -> Result<(), String> {
     );
     let started = Instant::now();
     let output = Command::new("debootstrap")
-        .args(["--variant=minbase", &format!("--include={PACKAGES}"), release])
+        .args(["--variant=minbase", &format!("--include={PACKAGES}")])
+        .args([&format!("--components={components}"), release])
         .arg(&root)
         .stdin(Stdio::null())
         .output()
