@@ -5,8 +5,7 @@
 #
 # OUT.tar is what `docker load`, `podman load` and `ctr images import` take, and an OCI image layout too. The digest of
 # the image is printed; the same program and the same tag give the same digest on any machine. Without --binary the
-# program is built first, by `cargo` in the directory above, so that the same sources, the same release of Rust and the
-# same C compiler give the same program wherever they lie. --tag is kekring:VERSION where it is not given. Needs bash, GNU tar and coreutils.
+# program is built first, by release/program.sh. --tag is kekring:VERSION where it is not given. Needs bash, GNU tar and coreutils.
 set -euo pipefail
 export LC_ALL=C
 umask 022
@@ -28,31 +27,6 @@ fail() {
 
 version() {
     sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml"
-}
-
-# Builds the program so that it does not say where it was built: every directory has one name, and the linker is the one
-# that comes with Rust. Prints where the program is.
-build() {
-    local target home registry flags name
-    target=$(uname -m)-unknown-linux-musl
-    home=${CARGO_HOME:-$HOME/.cargo}
-    if command -v rustup >/dev/null; then
-        (cd "$ROOT" && rustup target add "$target") >&2
-    fi
-    (cd "$ROOT" && cargo fetch --locked --target "$target") >&2
-    flags="'-Clinker=rust-lld'"
-    for registry in "$home"/registry/src/*; do
-        flags+=", '--remap-path-prefix=$registry=/registry'"
-    done
-    # The last that fits wins.
-    flags+=", '--remap-path-prefix=$ROOT=/kekring', '--remap-path-prefix=$TARGET_DIR=/kekring/target'"
-    # The C and the assembly of ring call no C library, so the machine's own compiler will do, without its checked calls.
-    name=${target//-/_}
-    # Flags of this shell would take the place of the repository's own, which these are added to.
-    (cd "$ROOT" && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS CARGO_TARGET_DIR="$TARGET_DIR" \
-        "CC_$name=${CC:-cc}" "CFLAGS_$name=-U_FORTIFY_SOURCE" \
-        cargo build --release --locked --target "$target" --bin kekring --config "build.rustflags = [$flags]") >&2
-    printf '%s\n' "$TARGET_DIR/$target/release/kekring"
 }
 
 # The architecture as images name it, from the head of the program.
@@ -212,9 +186,8 @@ while (($#)); do
 done
 [[ -n "$OUT" ]] || usage
 [[ "$TAG" =~ ^[a-z0-9._:/-]+:[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] || fail "$TAG is not NAME:TAG"
-TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 WORK=$(mktemp -d)
 chmod g-s "$WORK"
 trap 'rm -rf "$WORK"' EXIT
-[[ -n "$BINARY" ]] || BINARY=$(build)
+[[ -n "$BINARY" ]] || BINARY=$("$ROOT/deploy/release/program.sh")
 image "$BINARY" "$OUT"

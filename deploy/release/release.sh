@@ -38,7 +38,7 @@ sbom() {
     local out=$1 made=$ROOT/$NAME.cdx.json
     (cd "$ROOT" && cargo cyclonedx --quiet --format json --target "$MACHINE-unknown-linux-musl" --no-build-deps \
         --spec-version 1.5 --override-filename "$NAME.cdx")
-    sed 's|path+file://[^"#]*#|path+file:///kekring#|' "$made" >"$out"
+    sed -E 's|path\+file://[^"#]*#(kekring@)?|path+file:///kekring#|' "$made" >"$out"
     rm "$made"
     echo "$out"
 }

@@ -1,5 +1,5 @@
-//! The container image, as image.sh makes it. Its program is a stand-in here, linked as kekring's own is; the last test
-//! builds kekring's own, twice.
+//! The container image, as image.sh makes it. Its program is a stand-in here, linked as kekring's own is; a release,
+//! of which `release.rs` makes two, has kekring's own.
 
 use std::collections::HashMap;
 use std::fs;
