@@ -100,8 +100,16 @@ impl Unanswered {
     }
 }
 
-/// The key that the plugin reports in Status, for `doctor`; else why there is none, and a hint.
-pub(super) fn reported_key(socket: &Path, timeout: Duration) -> Result<String, (String, &'static str)> {
+/// Why `doctor` has no key.
+pub(super) struct NoKey {
+    pub(super) why: String,
+    pub(super) hint: &'static str,
+    /// This user may not ask.
+    pub(super) denied: bool,
+}
+
+/// The key that the plugin reports in Status, for `doctor`.
+pub(super) fn reported_key(socket: &Path, timeout: Duration) -> Result<String, NoKey> {
     let probe = Probe {
         socket: None,
         round_trip: false,
@@ -115,9 +123,11 @@ pub(super) fn reported_key(socket: &Path, timeout: Duration) -> Result<String, (
         let answer = runtime.block_on(asked);
         answer.unwrap_or_else(|_| Err(unanswered("the connection", 2 * timeout).into()))
     });
-    answer
-        .map(|it| it.key_id)
-        .map_err(|why| (why.to_string(), why.hint()))
+    answer.map(|it| it.key_id).map_err(|why| NoKey {
+        why: why.to_string(),
+        hint: why.hint(),
+        denied: matches!(&why, Unanswered::Connect(why) if why.kind() == ErrorKind::PermissionDenied),
+    })
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -1,10 +1,10 @@
 //! Whatever stands in the files that it reads, the doctor ends, in time, with one of its exit codes.
 
 use std::fs;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::any;
+use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::world::{Node, manifest};
@@ -39,12 +39,7 @@ fn no_file_makes_it_panic_hang_or_end_otherwise() {
         fs::read_to_string(&node.plugin.config).unwrap(),
     ];
     let places = [&node.files.encryption, &node.files.manifest, &node.plugin.config];
-    let edit = (
-        0..3_usize,
-        any::<proptest::sample::Index>(),
-        0..12_usize,
-        0..PIECES.len(),
-    );
+    let edit = (0..3_usize, any::<Index>(), 0..12_usize, 0..PIECES.len());
     let mut runner = TestRunner::new(Config {
         cases: CASES,
         failure_persistence: None,
@@ -55,17 +50,7 @@ fn no_file_makes_it_panic_hang_or_end_otherwise() {
     let outcome = runner.run(&proptest::collection::vec(edit, 1..4), |edits| {
         let mut texts = good.clone();
         for (which, at, length, piece) in edits {
-            let text = &mut texts[which];
-            let boundaries: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-            let Some(start) = (!boundaries.is_empty()).then(|| boundaries[at.index(boundaries.len())]) else {
-                continue;
-            };
-            let end = boundaries
-                .iter()
-                .copied()
-                .find(|it| *it >= start + length)
-                .unwrap_or(text.len());
-            text.replace_range(start..end, PIECES[piece]);
+            replace(&mut texts[which], at, length, PIECES[piece]);
         }
         for (place, text) in places.iter().zip(&texts) {
             fs::write(place, text).unwrap();
@@ -79,11 +64,7 @@ fn no_file_makes_it_panic_hang_or_end_otherwise() {
             .arg("--compare")
             .arg(&node.files.encryption);
         let started = Instant::now();
-        let output = doctor
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .output()
-            .unwrap();
+        let output = doctor.output().unwrap();
         let said = crate::support::shown(&output);
         assert!(matches!(output.status.code(), Some(0..=2)), "{said}\n{texts:?}");
         assert!(
@@ -96,4 +77,15 @@ fn no_file_makes_it_panic_hang_or_end_otherwise() {
     });
 
     outcome.unwrap();
+}
+
+/// Puts a piece in the place of some bytes.
+fn replace(text: &mut String, at: Index, length: usize, piece: &str) {
+    let boundaries: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    if boundaries.is_empty() {
+        return;
+    }
+    let start = boundaries[at.index(boundaries.len())];
+    let end = boundaries.into_iter().find(|it| *it >= start + length);
+    text.replace_range(start..end.unwrap_or(text.len()), piece);
 }

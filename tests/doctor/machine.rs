@@ -63,7 +63,9 @@ fn a_machine_without_a_machine_id_cannot_have_a_ring_in_files() {
     let node = Node::good();
     for (name, text) in [("empty", Some("\n")), ("nowhere", None)] {
         let path = node.path(name);
-        text.map(|text| fs::write(&path, text).unwrap());
+        if let Some(text) = text {
+            fs::write(&path, text).unwrap();
+        }
         node.configure(json!({"node": {"machineIdFile": path}}));
 
         let finding = node.doctor().finding("failure", "machine/machine-id");

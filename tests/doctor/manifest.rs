@@ -249,3 +249,45 @@ fn paths_are_translated_through_the_mounts() {
 
     node.doctor().no_worse(&good);
 }
+
+#[test]
+fn the_manifest_of_the_readme_is_good() {
+    let mut node = Node::served();
+    let good = node.doctor();
+    let readme = fs::read_to_string(crate::support::in_repository("README.md")).unwrap();
+    let blocks = readme
+        .split("```yaml\n")
+        .skip(1)
+        .map(|it| it.split("```").next().unwrap());
+    let spec = blocks
+        .into_iter()
+        .find(|it| it.contains("kube-apiserver"))
+        .unwrap();
+    let (run, kms) = (node.path("run"), node.path("kms"));
+    let here = spec
+        .replace(
+            "hostPath: {path: /run/kekring,",
+            &format!("hostPath: {{path: {},", run.display()),
+        )
+        .replace(
+            "hostPath: {path: /etc/kubernetes/kekring,",
+            &format!("hostPath: {{path: {},", kms.display()),
+        );
+    assert_ne!(here, spec);
+    fs::write(&node.files.manifest, here).unwrap();
+    let encryption = fs::read_to_string(&node.files.encryption).unwrap();
+    let seen_there = format!("unix://{}/", run.display());
+    assert!(encryption.contains(&seen_there));
+    fs::write(
+        &node.files.encryption,
+        encryption.replace(&seen_there, "unix:///run/kekring/"),
+    )
+    .unwrap();
+
+    let seen = node.doctor();
+
+    // It is a part of one: which image that is it does not say.
+    seen.only(&good, "skipped", "manifest/version");
+    assert_eq!(seen.code, 0);
+    node.plugin.stop();
+}

@@ -77,15 +77,10 @@ fn two_sockets_at_one_path_are_named() {
     drop((first, other));
 }
 
-#[test]
-fn what_it_says_of_itself_is_heeded() {
-    let node = Node::served();
-    let good = node.doctor();
-    let path = node.path("run/status.json");
-    let whole: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    // Frozen, so that it does not write its own account meanwhile; the doctor's question is then not answered.
-    node.plugin.signal(rustix::process::Signal::STOP);
-    let cases = [
+/// What a server may say of itself, and what comes of it.
+fn said() -> [(Value, &'static str, &'static str, &'static str); 7] {
+    let refused = "landlock: refused (not supported)";
+    [
         (
             json!({"version": "0.0.9"}),
             "warning",
@@ -99,7 +94,7 @@ fn what_it_says_of_itself_is_heeded() {
             "restart it",
         ),
         (
-            json!({"protections": ["landlock: refused (not supported)"]}),
+            json!({"protections": [refused]}),
             "warning",
             "server/protections",
             "use a kernel",
@@ -128,9 +123,19 @@ fn what_it_says_of_itself_is_heeded() {
             "server/polled",
             "/readyz?verbose",
         ),
-    ];
+    ]
+}
 
-    for (said, level, id, remedy) in cases {
+#[test]
+fn what_it_says_of_itself_is_heeded() {
+    let mut node = Node::served();
+    let good = node.doctor();
+    let path = node.path("run/status.json");
+    let whole: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    // Else it writes its own account meanwhile. Its last one stands for a server that is there.
+    node.plugin.kill();
+
+    for (said, level, id, remedy) in said() {
         let mut status = whole.clone();
         crate::support::merge(&mut status, said);
         status["writtenUnix"] = json!(now().0);
@@ -141,15 +146,15 @@ fn what_it_says_of_itself_is_heeded() {
         seen.finding("failure", "server/answers");
         let mut new: Vec<_> = seen.troubles().difference(&good.troubles()).cloned().collect();
         new.retain(|(_, other)| other != "server/answers");
+        // A machine that grants less has that one already.
+        let expected = new == [(level.to_owned(), id.to_owned())];
         assert!(
-            new.is_empty() && id == "server/protections" || new == [(level.to_owned(), id.to_owned())],
+            expected || new.is_empty() && id == "server/protections",
             "{id}: {new:?}"
         );
         let finding = seen.finding(level, id);
         assert!(finding.remedy.contains(remedy), "{finding:?}");
     }
-    fs::write(&path, whole.to_string()).unwrap();
-    node.plugin.signal(rustix::process::Signal::CONT);
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn no_secret_is_ever_in_a_report() {
         with(&format!("[{KEY}]"), ""),
         with(&format!("{KEY}\n  broken: [{KEY}"), ""),
         format!("resources: {KEY}\n"),
-        format!("{KEY}"),
+        KEY.to_owned(),
     ];
     let root = fs::read(node.path("root.key")).unwrap();
     let root = data_encoding::BASE64.encode(&root);
@@ -276,4 +276,46 @@ fn no_secret_is_ever_in_a_report() {
             assert!(!said.contains(&KEY[..20]) && !said.contains(&root), "{said}");
         }
     }
+}
+
+#[test]
+fn a_user_who_may_not_look_is_told_so_and_no_failure_is_made_of_it() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::support::ignored("root");
+    }
+    let node = Node::served();
+    // What a user can reach: the program and the configuration.
+    let public = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    let program = public.path().join("kekring");
+    let config = public.path().join("config.yaml");
+    fs::copy(crate::support::KEKRING, &program).unwrap();
+    fs::copy(&node.plugin.config, &config).unwrap();
+    mode(&program, 0o755);
+    mode(&config, 0o644);
+
+    let mut doctor = std::process::Command::new(&program);
+    crate::support::from_nowhere(&mut doctor);
+    doctor.args(["doctor", "-o", "json", "--config"]).arg(&config);
+    doctor.arg("--manifest").arg(&node.files.manifest);
+    doctor.arg("--encryption-config").arg(&node.files.encryption);
+    std::os::unix::process::CommandExt::uid(&mut doctor, 12345);
+    let seen = crate::world::Seen::of(doctor.current_dir("/").output().unwrap());
+
+    for id in [
+        "ring/opens",
+        "ring/strays",
+        "server/answers",
+        "server/status",
+        "manifest/readable",
+        "encryption/readable",
+        "configuration/root-file",
+        "configuration/directory",
+        "configuration/socket-directory",
+    ] {
+        assert!(seen.finding("skipped", id).remedy.contains("root"), "{id}");
+    }
+    assert!(seen.code < 2, "{}", shown(&seen.output));
 }

@@ -1,6 +1,7 @@
 //! kekring's own configuration, and the files that it names: who owns them, who can use them, on which disk they lie.
 
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,7 +11,7 @@ use super::finding::{Findings, quoted};
 use crate::cli::place::Place;
 use crate::config::{Config, Store, shown_duration};
 use crate::root::RootConfig;
-use crate::server::listener::secure_directories;
+use crate::server::listener::{ListenError, secure_directories};
 use crate::server::status_file::ServerStatus;
 
 /// How long loopback may take to answer.
@@ -117,7 +118,7 @@ fn secret(id: &'static str, path: &Path, forbidden: u32, findings: &mut Findings
 fn absent(id: &'static str, path: &Path, why: &std::io::Error, findings: &mut Findings) {
     let shown = path.display();
     match why.kind() {
-        std::io::ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied => {
             findings.skipped(id, shown, format!("cannot look at it: {why}"), "run it as root");
         }
         _ => findings.failure(
@@ -217,6 +218,14 @@ fn socket(config: &Config, findings: &mut Findings) {
     let owner = owner.unwrap_or_else(|_| rustix::process::geteuid().as_raw());
     match secure_directories(path, owner) {
         Ok(()) => findings.ok(id, dir.display(), "nobody else can put a socket there"),
+        Err(ListenError::Io { why, .. }) if why.kind() == ErrorKind::PermissionDenied => {
+            findings.skipped(
+                id,
+                dir.display(),
+                format!("cannot look at it: {why}"),
+                "run it as root",
+            );
+        }
         Err(why) => findings.failure(id, dir.display(), why.to_string(), why.hint()),
     }
 }

@@ -79,12 +79,9 @@ pub(super) fn read(
     let (text, about) = match read::text(path) {
         Ok(read) => read,
         Err(why) => {
-            findings.failure(
-                id,
-                shown,
-                format!("cannot read the EncryptionConfiguration: {why}"),
-                "run it as root; `kekring config encryption --phase read` writes one",
-            );
+            const REMEDY: &str =
+                "name it with --encryption-config; `kekring config encryption --phase read` writes one";
+            why.report(id, path, "the EncryptionConfiguration", REMEDY, findings);
             return None;
         }
     };

@@ -65,12 +65,8 @@ pub(super) fn look(path: &Path, findings: &mut Findings) -> Option<Manifest> {
     let text = match read::text(path) {
         Ok((text, _)) => text,
         Err(why) => {
-            findings.failure(
-                "manifest/readable",
-                shown,
-                format!("cannot read the manifest: {why}"),
-                "run it as root, and name the manifest of kube-apiserver with --manifest",
-            );
+            const REMEDY: &str = "name the manifest of kube-apiserver with --manifest";
+            why.report("manifest/readable", path, "the manifest", REMEDY, findings);
             return None;
         }
     };

@@ -1,5 +1,8 @@
 //! The ring: whether it opens, by which roots, how many ways there are back to it, and what lies beside its files.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +21,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Opens the ring, or this node's copy of it. No root but those of the configuration is tried, and nobody is asked.
 pub(super) fn open(config: &Config, findings: &mut Findings) -> Option<Opened> {
-    let shown = config.ring.store.local().display();
+    let dir = config.ring.store.local();
+    let shown = dir.display();
+    if !is_for_us(dir) {
+        findings.skipped("ring/opens", shown, "it is another user's", "run it as root");
+        return None;
+    }
     let custody = match own_custody(config) {
         Ok(custody) => custody,
         Err(why) => {
@@ -40,6 +48,15 @@ pub(super) fn open(config: &Config, findings: &mut Findings) -> Option<Opened> {
             findings.failure("ring/opens", shown, why.to_string(), why.hint());
             None
         }
+    }
+}
+
+/// Whether this user may use it as it should be. One that is not there is another matter.
+fn is_for_us(dir: &Path) -> bool {
+    let me = rustix::process::geteuid();
+    match fs::metadata(dir) {
+        Ok(about) => me.is_root() || about.uid() == me.as_raw(),
+        Err(why) => why.kind() != ErrorKind::PermissionDenied,
     }
 }
 

@@ -40,8 +40,12 @@ pub(super) fn look(
             );
             Some(key)
         }
-        Err((why, hint)) => {
-            findings.failure("server/answers", socket.display(), why, hint);
+        Err(no) if no.denied => {
+            findings.skipped("server/answers", socket.display(), no.why, no.hint);
+            None
+        }
+        Err(no) => {
+            findings.failure("server/answers", socket.display(), no.why, no.hint);
             None
         }
     };
