@@ -9,7 +9,7 @@ use crate::world::{Node, manifest, mode};
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// What is changed in a good configuration, and what comes of it.
-const BAD: [(&str, &str, &str, &str, &str); 24] = [
+const BAD: [(&str, &str, &str, &str, &str); 25] = [
     (
         "      apiVersion: v2\n",
         "",
@@ -20,6 +20,13 @@ const BAD: [(&str, &str, &str, &str, &str); 24] = [
     (
         "apiVersion: v2",
         "apiVersion: v1",
+        "failure",
+        "encryption/api-version",
+        "write `apiVersion: v2`",
+    ),
+    (
+        "apiVersion: v2",
+        "apiVersion: v3",
         "failure",
         "encryption/api-version",
         "write `apiVersion: v2`",
@@ -200,8 +207,13 @@ fn each_mistake_has_its_own_finding_and_its_remedy() {
             .difference(&good.troubles())
             .cloned()
             .collect::<Vec<_>>();
-        // A provider that is not ours any more leaves nobody who is.
-        let consequences = ["encryption/not-used", "encryption/secrets", "server/polled"];
+        // A provider that is not ours any more leaves nobody who is; and kube-apiserver may say the same in other words.
+        let consequences = [
+            "encryption/not-used",
+            "encryption/secrets",
+            "server/polled",
+            "encryption/accepted",
+        ];
         new.retain(|(_, other)| other == id || !consequences.contains(&other.as_str()));
         assert_eq!(
             new,

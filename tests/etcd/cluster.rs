@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kekring::etcd::{Client, Config, Endpoint, Found, Range, Read, Span, TlsFiles, User};
+use kekring::etcd::{Client, Config, Endpoint, Found, Identity, Range, Read, Span, TlsFiles, User};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -84,14 +84,7 @@ impl Cluster {
                 ]);
             }
             if let (Some(server), Some(tls)) = (&server, &tls) {
-                for whose in ["", "peer-"] {
-                    arguments.extend([
-                        format!("--{whose}client-cert-auth"),
-                        format!("--{whose}trusted-ca-file={}", tls.ca.display()),
-                        format!("--{whose}cert-file={}", server.cert.display()),
-                        format!("--{whose}key-file={}", server.key.display()),
-                    ]);
-                }
+                arguments.extend(certified(server, tls));
             }
             arguments.extend(more.iter().map(|it| (*it).to_owned()));
             Member {
@@ -229,4 +222,17 @@ pub fn names(found: &Found) -> Vec<String> {
         .iter()
         .map(|kv| String::from_utf8(kv.key.clone()).unwrap())
         .collect()
+}
+
+/// What has a member show its certificate, and want one, of its clients and of the other members.
+fn certified(server: &Identity, tls: &TlsFiles) -> Vec<String> {
+    let arguments = ["", "peer-"].map(|whose| {
+        [
+            format!("--{whose}client-cert-auth"),
+            format!("--{whose}trusted-ca-file={}", tls.ca.display()),
+            format!("--{whose}cert-file={}", server.cert.display()),
+            format!("--{whose}key-file={}", server.key.display()),
+        ]
+    });
+    arguments.into_iter().flatten().collect()
 }

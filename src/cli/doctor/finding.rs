@@ -201,9 +201,16 @@ pub(super) fn text(report: &Report) -> String {
 impl Report {
     /// The closing line.
     fn counts(&self) -> String {
+        let many = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
         format!(
-            "{} failures, {} warnings, {} skipped, {} ok",
-            self.failures, self.warnings, self.skipped, self.ok
+            "{}, {}, {} skipped, {} ok",
+            many(self.failures, "failure"),
+            many(self.warnings, "warning"),
+            self.skipped,
+            self.ok
         )
     }
 }
@@ -258,7 +265,7 @@ mod tests {
             lines.first() == Some(&"machine:") && lines.get(3) == Some(&"encryption configuration:"),
             "{text}"
         );
-        assert!(text.ends_with("1 failures, 0 warnings, 0 skipped, 1 ok"));
+        assert!(text.ends_with("1 failure, 0 warnings, 0 skipped, 1 ok"));
         assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
         assert!(text.contains("remedy: say \"é\""), "{text}");
     }

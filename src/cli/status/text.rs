@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     /// A node whose server wrote its account so many seconds ago.
-    fn node(name: &str, serving: bool, ago: u64, more: Value) -> Node {
+    fn node(name: &str, serving: bool, ago: u64, more: &Value) -> Node {
         let mut account = json!({
             "version": "", "pid": 1, "node": name, "written": "", "writtenUnix": now().0 - ago, "ring": "", "generation": 4,
             "active": "k2-b", "next": "k3-c", "keys": 3, "nextRotation": "", "frozen": "", "problems": [], "warnings": [],
@@ -217,22 +217,22 @@ mod tests {
 
         for (node, warnings, says) in [
             (
-                node("cp-1", true, 1, json!({})),
+                node("cp-1", true, 1, &json!({})),
                 &[][..],
                 "cp-1: serving; nothing to do",
             ),
             (
-                node("cp-1", true, 1, json!({})),
+                node("cp-1", true, 1, &json!({})),
                 &["a", "b"],
                 "cp-1: serving; 2 warnings",
             ),
             (
-                node("cp-1", true, 1, wrong.clone()),
+                node("cp-1", true, 1, &wrong),
                 &["a", "it is wrong; hint: mend it"],
                 "cp-1: running; 1 problem and 1 warning",
             ),
             (
-                node("cp-1", false, 7200, json!({})),
+                node("cp-1", false, 7200, &json!({})),
                 &["no server is running at /x"],
                 "cp-1: not running, last seen 2h ago; 1 warning",
             ),
@@ -246,7 +246,7 @@ mod tests {
         let wrong = json!({"problems": ["it is wrong; hint: mend it"]});
 
         let text = text(&report(
-            vec![node("cp-1", true, 1, wrong)],
+            vec![node("cp-1", true, 1, &wrong)],
             &["be aware", "it is wrong; hint: mend it"],
         ));
 
@@ -260,9 +260,9 @@ mod tests {
     fn a_node_that_lags_is_told_from_the_others() {
         let asked = json!({"connections": [{"peer": "uid=0,pid=7", "keyId": "k1-a", "lastStatus": ""}]});
         let mut nodes = vec![
-            node("cp-1", true, 1, asked),
-            node("cp-2", true, 1, json!({"active": "k1-a"})),
-            node("cp-3", false, 1, json!({})),
+            node("cp-1", true, 1, &asked),
+            node("cp-2", true, 1, &json!({"active": "k1-a"})),
+            node("cp-3", false, 1, &json!({})),
         ];
         nodes[0].acknowledged = Some(5);
         nodes[1].acknowledged = Some(4);
