@@ -65,7 +65,7 @@ pub fn an_upgrade_of_the_image_fails_no_read_and_no_write(cluster: &Cluster) {
     let archive = cluster.files().join("image/upgraded.tar");
     run(Command::new(in_repository("deploy/container/image.sh"))
         .arg("--binary")
-        .arg(&cluster.binary)
+        .arg(cluster.binary())
         .args(["--tag", "kekring:upgraded"])
         .arg(&archive))
     .unwrap();

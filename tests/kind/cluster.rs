@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::client::Api;
-use crate::creation::{administrator, down, static_program, up};
+use crate::creation::{administrator, down, up};
 use crate::engine::Engine;
-use crate::missing::Missing;
-use crate::node_image::NodeImage;
+use crate::ground::Ground;
+use crate::guide::Shell;
 use crate::run::run;
 use crate::wait::wait_for;
 
@@ -25,20 +26,18 @@ pub const PODS: [&str; 3] = ["kube-apiserver", "kekring", "etcd"];
 /// Generous for what kubelet or kube-apiserver does in its own time.
 pub const MINUTES: Duration = Duration::from_secs(600);
 pub struct Cluster {
-    engine: Engine,
+    ground: Arc<Ground>,
     api: Api,
     /// What the script printed.
     pub first_look: String,
     pub took: Duration,
-    /// The program in the image.
-    pub binary: PathBuf,
     deleted: AtomicBool,
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         if !self.deleted.load(SeqCst)
-            && let Err(why) = run(&mut down(&self.engine))
+            && let Err(why) = run(&mut down(&self.ground.engine))
         {
             eprintln!("cannot delete the cluster: {why}");
         }
@@ -46,29 +45,25 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    pub fn create() -> Result<Self, Missing> {
-        let engine = Engine::find_or_start()?;
-        let image = NodeImage::find(&engine)?;
-        let binary = static_program().map_err(Missing::Broken)?;
+    pub fn create(ground: Arc<Ground>) -> Result<Self, String> {
         let scratch = tempfile::tempdir().unwrap();
         let started = Instant::now();
-        let first_look = up(&engine, &image, &binary, scratch.path()).map_err(Missing::Broken)?;
+        let first_look = up(&ground, scratch.path())?;
         let took = started.elapsed();
-        engine.enter_network().map_err(Missing::Broken)?;
-        let api = administrator(&engine).map_err(Missing::Broken)?;
+        ground.engine.enter_network()?;
+        let api = administrator(&ground.engine)?;
         Ok(Self {
-            engine,
+            ground,
             api,
             first_look,
             took,
-            binary,
             deleted: AtomicBool::new(false),
         })
     }
 
     pub fn delete(&self) {
         self.deleted.store(true, SeqCst);
-        run(&mut down(&self.engine)).unwrap();
+        run(&mut down(&self.ground.engine)).unwrap();
     }
 
     /// Where the script keeps the cluster's files.
@@ -120,30 +115,35 @@ impl Cluster {
     }
 
     pub fn docker(&self, args: &[&str]) -> Command {
-        self.engine.docker(args)
+        self.ground.engine.docker(args)
     }
 
     /// A shell whose `docker` finds the engine.
     pub fn shell(&self) -> Command {
-        self.engine.command("sh")
+        self.ground.engine.command("sh")
+    }
+
+    /// The program in the image.
+    pub fn binary(&self) -> &Path {
+        &self.ground.binary
     }
 
     /// Runs a program in the node, which must succeed.
     pub fn in_node(&self, args: &[&str]) -> Vec<u8> {
-        run(&mut in_node(&self.engine, args)).unwrap()
+        run(&mut in_node(&self.ground.engine, args)).unwrap()
     }
 
     /// Runs a program in the node, which may fail.
     pub fn tried_in_node(&self, args: &[&str]) -> Output {
-        in_node(&self.engine, args).output().unwrap()
+        in_node(&self.ground.engine, args).output().unwrap()
     }
 
     pub fn tried_kubectl(&self, args: &[&str]) -> Output {
-        kubectl(&self.engine, args).output().unwrap()
+        kubectl(&self.ground.engine, args).output().unwrap()
     }
 
     pub fn kubectl(&self, args: &[&str]) -> Vec<u8> {
-        run(&mut kubectl(&self.engine, args)).unwrap()
+        run(&mut kubectl(&self.ground.engine, args)).unwrap()
     }
 
     /// Takes a static Pod's manifest away.
@@ -155,6 +155,12 @@ impl Cluster {
     /// Puts it back.
     pub fn put_back(&self, pod: &str) {
         self.in_node(&["mv", &format!("{AWAY}/{pod}.yaml"), MANIFESTS]);
+    }
+}
+
+impl Shell for Cluster {
+    fn program(&self, args: &[&str]) -> Vec<u8> {
+        self.in_node(args)
     }
 }
 

@@ -1,13 +1,13 @@
-//! How the cluster is made and deleted: by the script that a user types, on a program that is built here.
+//! How the cluster is made and deleted: by the script that a user types.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::client::Api;
 use crate::cluster::{NAME, NODE, in_repository, kubectl};
 use crate::engine::Engine;
-use crate::missing::require;
+use crate::ground::Ground;
 use crate::node_image::NodeImage;
 use crate::run::{run, text};
 
@@ -19,39 +19,21 @@ const WITHOUT_NETWORK: &str = "- |
 networking: {disableDefaultCNI: true, kubeProxyMode: none}
 ";
 
-/// The program under test, linked statically. Without what a debugger reads, which would be most of the image.
-pub fn static_program() -> Result<PathBuf, String> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    if require(&["rustup"]).is_ok() {
-        run(Command::new("rustup").args(["target", "add", &target]))?;
-    }
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("");
-    let name = target.replace('-', "_");
-    // As `deploy/container/image.sh` does it: the C and the assembly of ring call no C library.
-    run(Command::new(env!("CARGO"))
-        .env(
-            format!("CC_{name}"),
-            std::env::var_os("CC").unwrap_or("cc".into()),
-        )
-        .env(format!("CFLAGS_{name}"), "-U_FORTIFY_SOURCE")
-        .args(["build", "--locked", "--bin", "kekring", "--target", &target])
-        .arg("--manifest-path")
-        .arg(in_repository("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&dir)
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .env("CARGO_PROFILE_DEV_STRIP", "symbols"))?;
-    Ok(dir.join(target).join("debug/kekring"))
-}
-
 /// What a run left that was killed is deleted first.
-pub fn up(engine: &Engine, image: &NodeImage, binary: &Path, scratch: &Path) -> Result<String, String> {
-    run(&mut down(engine))?;
-    let mut command = engine.command(&script());
+pub fn up(ground: &Ground, scratch: &Path) -> Result<String, String> {
+    run(&mut down(&ground.engine))?;
+    let mut command = ground.engine.command(&script());
     command
-        .args(["up", "--name", NAME, "--node-image", &image.name(), "--binary"])
-        .arg(binary);
-    if let NodeImage::Built = image {
+        .args([
+            "up",
+            "--name",
+            NAME,
+            "--node-image",
+            &ground.image.name(),
+            "--binary",
+        ])
+        .arg(&ground.binary);
+    if let NodeImage::Built = ground.image {
         let own = fs::read_to_string(in_repository("deploy/kind/cluster.yaml")).unwrap();
         let cluster = scratch.join("cluster.yaml");
         fs::write(&cluster, own + WITHOUT_NETWORK).unwrap();

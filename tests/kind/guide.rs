@@ -2,7 +2,10 @@
 //! through the life of a ring and onto another machine.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+
+use tempfile::TempDir;
 
 use crate::cluster::{Cluster, MINUTES, NODE, in_repository};
 use crate::form::Form;
@@ -136,22 +139,9 @@ fn verify(cluster: &Cluster) {
 
 /// The image of a version and what comes with it, where the page expects them.
 fn bring(cluster: &Cluster, version: &str) {
-    let scratch = tempfile::tempdir().unwrap();
-    let archive = scratch.path().join("kekring.tar");
-    let mut image = Command::new(in_repository("deploy/container/image.sh"));
-    image.arg("--binary").arg(&cluster.binary);
-    image.args(["--tag", &format!("kekring:{version}")]).arg(&archive);
-    run(&mut image).unwrap();
-    fs::copy(&cluster.binary, scratch.path().join("kekring")).unwrap();
-    for file in ["config.yaml", "kekring.yaml"] {
-        fs::copy(
-            in_repository("deploy/static-pod").join(file),
-            scratch.path().join(file),
-        )
-        .unwrap();
-    }
+    let files = files_of(cluster.binary(), version);
     cluster.in_node(&["mkdir", "-p", "/root/kekring"]);
-    let from = format!("{}/.", scratch.path().display());
+    let from = format!("{}/.", files.path().display());
     run(&mut cluster.docker(&["cp", &from, &format!("{NODE}:/root/kekring")])).unwrap();
     cluster.in_node(&[
         "install",
@@ -160,6 +150,24 @@ fn bring(cluster: &Cluster, version: &str) {
         "/root/kekring/kekring",
         "/usr/local/bin/kekring",
     ]);
+}
+
+/// What the page has an operator bring into `/root/kekring`.
+pub fn files_of(binary: &Path, version: &str) -> TempDir {
+    let files = tempfile::tempdir().unwrap();
+    let mut image = Command::new(in_repository("deploy/container/image.sh"));
+    image.arg("--binary").arg(binary);
+    image.args(["--tag", &format!("kekring:{version}")]);
+    run(image.arg(files.path().join("kekring.tar"))).unwrap();
+    fs::copy(binary, files.path().join("kekring")).unwrap();
+    for file in ["config.yaml", "kekring.yaml"] {
+        fs::copy(
+            in_repository("deploy/static-pod").join(file),
+            files.path().join(file),
+        )
+        .unwrap();
+    }
+    files
 }
 
 /// The first look mounts these from outside; here they become directories of the node, as they are elsewhere.
@@ -201,19 +209,25 @@ fn ours(cluster: &Cluster) -> Form {
 }
 
 /// The commands of a section, except for the machine that builds.
-fn blocks(section: &str) -> Vec<Block> {
+pub fn blocks(section: &str) -> Vec<Block> {
     let here = |block: &Block| block.language == "sh" && block.section == section && block.place != ["build"];
     let blocks: Vec<Block> = page::blocks(PAGE).into_iter().filter(here).collect();
     assert!(!blocks.is_empty(), "{PAGE} has no commands under {section:?}");
     blocks
 }
 
-/// Types a block in a root shell of the node, and stops at what fails.
-pub fn type_in(cluster: &Cluster, block: &Block) -> String {
-    type_text(cluster, &block.text)
+/// A node whose root shell commands are typed in.
+pub trait Shell {
+    /// Runs a program there, which must succeed.
+    fn program(&self, args: &[&str]) -> Vec<u8>;
 }
 
-pub fn type_text(cluster: &Cluster, commands: &str) -> String {
+/// Types a block in a root shell of the node, and stops at what fails.
+pub fn type_in(shell: &impl Shell, block: &Block) -> String {
+    type_text(shell, &block.text)
+}
+
+pub fn type_text(shell: &impl Shell, commands: &str) -> String {
     let script = format!("export KUBECONFIG=/etc/kubernetes/admin.conf; cd /root\n{commands}");
-    text(&cluster.in_node(&["bash", "-euc", &script]))
+    text(&shell.program(&["bash", "-euc", &script]))
 }

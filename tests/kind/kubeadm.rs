@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, MINUTES, NODE, in_repository};
 use crate::form::Form;
-use crate::guide::{API_SERVER, type_in, type_text};
+use crate::guide::{API_SERVER, Shell, type_in, type_text};
 use crate::page::{self, Block};
 use crate::run::{run, text};
 use crate::wait::wait_for;
 
 const PAGE: &str = "deploy/kubeadm/README.md";
+/// Its section that has kekring come into a cluster.
+pub const EXISTS: &str = "A cluster that exists";
 /// Where the page keeps ClusterConfiguration.
 const CLUSTER: &str = "/root/cluster.yaml";
 /// What the page changes of kube-apiserver.
@@ -19,20 +21,14 @@ const LISTS: [&str; 2] = ["extraArgs", "extraVolumes"];
 /// kekring serves, and kube-apiserver knows nothing of it.
 pub fn into_a_cluster_that_exists(cluster: &Cluster) {
     bring_files(cluster);
-    let steps = blocks("A cluster that exists");
+    let steps = blocks(EXISTS);
     let [serves, read, get, upload, manifest, ready, write, rewrite] = &steps[..] else {
         panic!("{PAGE} has other steps: {steps:#?}");
     };
     let ours = ours(cluster);
-    let of = |list: &str| ours[list].as_array().unwrap();
-    let is_ours = |list: &str, it: &Value| of(list).iter().any(|our| our["name"] == it["name"]);
-    // The node was made with kekring: what kubeadm stored of it goes, as where nobody has heard of it.
+    // The node was made with kekring: what kubeadm stored of it goes.
     type_in(cluster, get);
-    edit(cluster, |list, theirs| {
-        let before = theirs.len();
-        theirs.retain(|it| !is_ours(list, it));
-        assert_eq!(theirs.len(), before - 2, "{list}");
-    });
+    without(cluster, &ours);
     type_in(cluster, upload);
     let before = process(cluster);
     type_in(cluster, manifest);
@@ -42,7 +38,7 @@ pub fn into_a_cluster_that_exists(cluster: &Cluster) {
     type_in(cluster, serves);
     type_in(cluster, read);
     type_in(cluster, get);
-    edit(cluster, |list, theirs| theirs.extend(of(list).clone()));
+    with(cluster, &ours);
     type_in(cluster, upload);
     let before = process(cluster);
     let diff = type_in(cluster, manifest);
@@ -97,18 +93,35 @@ fn bring_files(cluster: &Cluster) {
 }
 
 /// What `cluster.yaml` has for kube-apiserver; kubeadm finds nothing wrong with the file.
-fn ours(cluster: &Cluster) -> Value {
+pub fn ours(shell: &impl Shell) -> Value {
     type_text(
-        cluster,
+        shell,
         "kubeadm config validate --config deploy/kubeadm/cluster.yaml",
     );
-    let file = text(&cluster.in_node(&["cat", "/root/deploy/kubeadm/cluster.yaml"]));
+    let file = type_text(shell, "cat deploy/kubeadm/cluster.yaml");
     serde_saphyr::from_str::<Value>(&file).unwrap()["apiServer"].take()
 }
 
+/// Takes out what is ours, as where nobody has heard of it.
+pub fn without(shell: &impl Shell, ours: &Value) {
+    edit(shell, |list, theirs| {
+        let before = theirs.len();
+        let ours = ours[list].as_array().unwrap();
+        theirs.retain(|it| !ours.iter().any(|our| our["name"] == it["name"]));
+        assert_eq!(theirs.len(), before - 2, "{list}");
+    });
+}
+
+/// Writes ours beside what is there.
+pub fn with(shell: &impl Shell, ours: &Value) {
+    edit(shell, |list, theirs| {
+        theirs.extend(ours[list].as_array().unwrap().clone());
+    });
+}
+
 /// What an operator does with an editor; kubeadm takes JSON too.
-fn edit(cluster: &Cluster, change: impl Fn(&str, &mut Vec<Value>)) {
-    let file = text(&cluster.in_node(&["cat", CLUSTER]));
+fn edit(shell: &impl Shell, change: impl Fn(&str, &mut Vec<Value>)) {
+    let file = type_text(shell, &format!("cat {CLUSTER}"));
     let mut configuration: Value = serde_saphyr::from_str(&file).unwrap();
     for list in LISTS {
         let theirs = &mut configuration["apiServer"][list];
@@ -118,7 +131,7 @@ fn edit(cluster: &Cluster, change: impl Fn(&str, &mut Vec<Value>)) {
         change(list, theirs.as_array_mut().unwrap());
     }
     type_text(
-        cluster,
+        shell,
         &format!("cat > {CLUSTER} <<'EDITED'\n{configuration}\nEDITED"),
     );
 }
@@ -152,7 +165,7 @@ fn lists(manifest: &str) -> Vec<String> {
     all
 }
 
-fn blocks(section: &str) -> Vec<Block> {
+pub fn blocks(section: &str) -> Vec<Block> {
     let here = |block: &Block| block.language == "sh" && block.section == section;
     page::blocks(PAGE).into_iter().filter(here).collect()
 }

@@ -31,6 +31,7 @@ mod form;
 #[path = "../support/golang.rs"]
 #[allow(dead_code)]
 mod golang;
+mod ground;
 mod guide;
 mod kubeadm;
 #[path = "../apiserver/load.rs"]
@@ -62,6 +63,7 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use cluster::Cluster;
+use ground::Ground;
 use missing::Missing;
 use times::Times;
 
@@ -77,6 +79,7 @@ macro_rules! trials {
 }
 
 struct Suite {
+    ground: OnceLock<Result<Arc<Ground>, Missing>>,
     cluster: OnceLock<Result<Cluster, Missing>>,
     times: Times,
 }
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
     // They share the cluster, and what they do to it.
     arguments.test_threads = Some(1);
     let suite = Arc::new(Suite {
+        ground: OnceLock::new(),
         cluster: OnceLock::new(),
         times: Times::start(),
     });
@@ -119,12 +123,24 @@ fn main() -> ExitCode {
 }
 
 impl Suite {
+    /// Made by the first trial that runs.
+    fn ground(&self) -> Result<Arc<Ground>, Missing> {
+        let ground = self.ground.get_or_init(|| {
+            let started = Instant::now();
+            let ground = Ground::find_or_make().map(Arc::new);
+            self.note("the engine, the image and the program", started);
+            ground
+        });
+        ground.clone()
+    }
+
     /// The first trial that runs makes the cluster. A panic is caught by the harness.
     fn run(&self, name: &'static str, scenario: fn(&Cluster)) -> Result<Completion, Failed> {
         let cluster = self.cluster.get_or_init(|| {
+            let ground = self.ground()?;
             let started = Instant::now();
-            let cluster = Cluster::create();
-            self.note("the engine, the image and the cluster", started);
+            let cluster = Cluster::create(ground).map_err(Missing::Broken);
+            self.note("the cluster", started);
             cluster
         });
         let cluster = match cluster {
@@ -147,6 +163,7 @@ impl Suite {
     fn end(self) -> Times {
         let started = Instant::now();
         drop(self.cluster);
+        drop(self.ground);
         self.times.took("the end", started);
         self.times
     }
