@@ -5,6 +5,8 @@
 //! nothing behind. The node's image is kind's own where a registry can be reached, and otherwise one that is built here
 //! from Debian's packages and Go's modules. What is missing is named and the trials are ignored, except with
 //! `TESTS_REQUIRED=all`: then they fail.
+//!
+//! With `KEKRING_TESTS=full`, three control-plane nodes besides, on containers of their own.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,6 +39,9 @@ mod kubeadm;
 #[path = "../apiserver/load.rs"]
 #[allow(dead_code)]
 mod load;
+#[path = "../support/lot.rs"]
+mod lot;
+mod machines;
 #[path = "../support/missing.rs"]
 mod missing;
 mod node_image;
@@ -50,6 +55,8 @@ mod plugin;
 #[allow(dead_code)]
 mod ready;
 mod run;
+mod several;
+mod three;
 #[path = "../support/times.rs"]
 #[allow(dead_code)]
 mod times;
@@ -93,7 +100,7 @@ fn main() -> ExitCode {
         cluster: OnceLock::new(),
         times: Times::start(),
     });
-    let trials = trials![
+    let mut trials = trials![
         &suite,
         first::a_first_look_shows_a_secret_that_is_ciphertext_in_etcd_and_reads_back,
         first::kubeadm_s_own_secrets_were_encrypted_from_the_first_write,
@@ -111,6 +118,9 @@ fn main() -> ExitCode {
         guide::every_command_for_a_static_pod_does_what_the_page_says,
         first::one_command_deletes_everything_that_the_first_look_made,
     ];
+    if lot::in_full() {
+        trials.push(three_control_planes(&suite));
+    }
 
     let conclusion = libtest_mimic::run(&arguments, trials);
 
@@ -120,6 +130,22 @@ fn main() -> ExitCode {
         times.print("kind");
     }
     conclusion.exit_code()
+}
+
+/// On nodes of its own.
+fn three_control_planes(suite: &Arc<Suite>) -> Trial {
+    let suite = Arc::clone(suite);
+    let name = "three_control_planes_of_kubeadm_come_to_be_rotate_and_go_through_the_phases";
+    Trial::ignorable_test(name, move || {
+        let ground = match suite.ground() {
+            Ok(ground) => ground,
+            Err(missing) => return missing.outcome(),
+        };
+        let started = Instant::now();
+        three::from_the_first_boot_through_the_phases(&ground);
+        suite.note(name, started);
+        Ok(Completion::Completed)
+    })
 }
 
 impl Suite {
