@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Instant;
 
 use crate::contents;
 use crate::load::Load;
@@ -61,6 +62,7 @@ pub fn an_rpm_is_installed_upgraded_rolled_back_and_erased_by_the_page_and_no_re
 /// Installed by the page, at rest until the operator says so, and then serving.
 fn installed(place: &str) -> Machine {
     let machine = fresh();
+    let started = Instant::now();
     let blocks = blocks("Install", place);
     let said = types(&machine, &blocks[0]);
     assert!(
@@ -77,6 +79,10 @@ fn installed(place: &str) -> Machine {
         types(&machine, block);
     }
     serves(&machine);
+    println!(
+        "\nfrom the .{place} to a ring that serves: {:.1} s",
+        started.elapsed().as_secs_f32()
+    );
     let unit = machine.property(SERVICE, "FragmentPath");
     assert!(unit.ends_with("/lib/systemd/system/kekring.service"), "{unit}");
     machine
