@@ -10,7 +10,7 @@ use super::together::Together;
 use crate::custody::CommitError;
 use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members::NodeName;
-use crate::member::{End, Want, node_name};
+use crate::member::{End, Standing, Want, node_name};
 use crate::server::status_file::ServerStatus;
 use crate::store::Snapshot;
 
@@ -86,7 +86,8 @@ impl NodeVerb {
 
 impl List {
     fn run(&self, mut together: Together) -> Result<(), Failure> {
-        let (generation, nodes) = rows(&mut together)?;
+        let (standing, nodes) = rows(&mut together)?;
+        let generation = standing.generation;
         self.output.print(&Nodes { generation, nodes }, |it| {
             let row = |row: &Row| {
                 let said = row.acknowledged.map_or("-".to_owned(), |it| it.to_string());
@@ -140,8 +141,8 @@ impl Remove {
     }
 }
 
-/// Every registered node, and the head's generation; nothing is changed.
-pub(super) fn rows(together: &mut Together) -> Result<(u64, Vec<Row>), Failure> {
+/// How the ring stands, and every registered node, by one read; nothing is changed.
+pub(super) fn rows(together: &mut Together) -> Result<(Standing, Vec<Row>), Failure> {
     let (standing, snapshot) = together.look()?;
     let row = |(name, acknowledged): &(NodeName, Option<u64>)| {
         let server = account(&snapshot, name);
@@ -153,7 +154,8 @@ pub(super) fn rows(together: &mut Together) -> Result<(u64, Vec<Row>), Failure> 
             server,
         }
     };
-    Ok((standing.generation, standing.nodes.iter().map(row).collect()))
+    let rows = standing.nodes.iter().map(row).collect();
+    Ok((standing, rows))
 }
 
 fn account(snapshot: &Snapshot, name: &NodeName) -> Option<ServerStatus> {

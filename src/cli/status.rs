@@ -18,6 +18,7 @@ use crate::config::{Config, duration};
 use crate::custody::{Custody, OpenError, Opened};
 use crate::keyring::ring::Ring;
 use crate::keyring::schedule::{self, Due};
+use crate::member::Standing;
 use crate::server::status_file::{self, ServerStatus};
 use crate::store::Stamp;
 use crate::telemetry::now;
@@ -250,7 +251,7 @@ impl Others {
             // The copy does not open, which is said already.
             Some(Err(_)) => return,
         };
-        let (generation, rows) = match rows {
+        let (Standing { generation, .. }, rows) = match rows {
             Ok(found) => found,
             Err(why) => {
                 return report

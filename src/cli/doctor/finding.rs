@@ -80,7 +80,8 @@ impl Findings {
     }
 
     pub(super) fn ok(&mut self, id: &'static str, subject: impl ToString, message: impl ToString) {
-        self.push(Level::Ok, id, [&subject.to_string(), &message.to_string(), ""]);
+        let said = [subject.to_string(), message.to_string(), String::new()];
+        self.push(Level::Ok, id, said);
     }
 
     pub(super) fn skipped(
@@ -91,7 +92,7 @@ impl Findings {
         remedy: impl ToString,
     ) {
         let said = [subject.to_string(), message.to_string(), remedy.to_string()];
-        self.push(Level::Skipped, id, said.each_ref().map(String::as_str));
+        self.push(Level::Skipped, id, said);
     }
 
     pub(super) fn warning(
@@ -102,7 +103,7 @@ impl Findings {
         remedy: impl ToString,
     ) {
         let said = [subject.to_string(), message.to_string(), remedy.to_string()];
-        self.push(Level::Warning, id, said.each_ref().map(String::as_str));
+        self.push(Level::Warning, id, said);
     }
 
     pub(super) fn failure(
@@ -113,16 +114,16 @@ impl Findings {
         remedy: impl ToString,
     ) {
         let said = [subject.to_string(), message.to_string(), remedy.to_string()];
-        self.push(Level::Failure, id, said.each_ref().map(String::as_str));
+        self.push(Level::Failure, id, said);
     }
 
-    fn push(&mut self, level: Level, id: &'static str, [subject, message, remedy]: [&str; 3]) {
+    fn push(&mut self, level: Level, id: &'static str, [subject, message, remedy]: [String; 3]) {
         let remedy = remedy.replace("`kekring ", &format!("`kekring {}", self.options));
         self.found.push(Finding {
             id,
             level,
-            subject: plain(subject),
-            message: plain(message),
+            subject: plain(&subject),
+            message: plain(&message),
             remedy: plain(&remedy),
         });
     }

@@ -51,11 +51,10 @@ pub(super) fn look(config: &Config, opened: Option<&Opened>, findings: &mut Find
             return Ok(None);
         };
         let own = together.member.name().to_string();
-        let (standing, _) = together.look()?;
-        let (_, rows) = rows(&mut together)?;
-        Ok(Some((own, standing.parted, standing.generation, rows)))
+        let (standing, rows) = rows(&mut together)?;
+        Ok(Some((own, standing, rows)))
     });
-    let (own, parted, generation, rows) = match looked {
+    let (own, standing, rows) = match looked {
         Ok(None) => return,
         Ok(Some(found)) => found,
         Err(why) => {
@@ -70,9 +69,9 @@ pub(super) fn look(config: &Config, opened: Option<&Opened>, findings: &mut Find
     findings.ok(
         id,
         "ring.store.etcd",
-        format!("it answers, and has generation {generation}"),
+        format!("it answers, and has generation {}", standing.generation),
     );
-    if parted {
+    if standing.parted {
         findings.failure(
             "ring/parted",
             "ring.store.etcd",
@@ -90,7 +89,7 @@ pub(super) fn look(config: &Config, opened: Option<&Opened>, findings: &mut Find
         ),
     }
     for row in &rows {
-        node(row, generation, findings);
+        node(row, standing.generation, findings);
     }
 }
 
