@@ -30,8 +30,8 @@ pub const VERSION: u32 = 1;
 /// Longest generation: 1,000 keys take 140 kB, and etcd refuses requests over 1.5 MiB (its `--max-request-bytes`).
 pub const MAX_LEN: usize = 1024 * 1024;
 
-/// Most root slots: a passphrase slot may ask for 16 passes over 1 GiB of memory, and who can write the file must not
-/// be able to hold up a start by thousands of them.
+/// Most root slots: a passphrase slot takes a good part of a second, and who can write the file must not be able to hold
+/// up a start by thousands of them.
 pub const MAX_SLOTS: usize = 16;
 
 /// Longest name of a root slot, in bytes.

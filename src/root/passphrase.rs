@@ -1,7 +1,8 @@
 //! A passphrase, or a recovery code, stretched by Argon2id (RFC 9106).
 //!
 //! A recovery code is 256 random bits with a checksum in Crockford's base32; its case, dashes and spaces do not matter.
-//! The parameters of a slot come from the store, so they are checked against a ceiling before a byte is allocated.
+//! The parameters of a slot come from the store, where nobody has authenticated them: what this program never wrote is
+//! refused before a byte is allocated.
 
 use std::path::PathBuf;
 
@@ -20,23 +21,12 @@ use crate::format;
 use crate::format::generation::SlotKind;
 use crate::proto::ring as wire;
 
-/// What `seal` uses: 64 MiB, 3 passes, 1 lane (RFC 9106 §4, second recommended option, with one lane).
+/// What `seal` uses: 64 MiB, 3 passes, 1 lane (RFC 9106 §4, second recommended option, with one lane). `open` accepts
+/// what was ever written and nothing else: this cost alone. Whoever changes it goes on accepting it too.
 const COST: Cost = Cost {
     memory_kib: 64 * 1024,
     passes: 3,
     lanes: 1,
-};
-/// What `open` accepts at least. Fixed for ever, whatever becomes of [`COST`]: slots of this cost exist.
-const FLOOR: Cost = Cost {
-    memory_kib: 64 * 1024,
-    passes: 3,
-    lanes: 1,
-};
-/// What `open` accepts at most: 1 GiB, 16 passes, 4 lanes.
-const CEILING: Cost = Cost {
-    memory_kib: 1024 * 1024,
-    passes: 16,
-    lanes: 4,
 };
 /// Shortest passphrase that is taken for a new slot, in bytes.
 const MIN_PASSPHRASE: usize = 16;
@@ -144,26 +134,15 @@ impl RootKey for PassphraseRoot {
     }
 }
 
-/// A slot whose cost is below what we ever wrote, or above what we would spend, was not written by us.
+/// A slot of another cost than we ever wrote was not written by us: a lower one is weak, a higher one takes memory and time
+/// from whoever tries it.
 fn check(cost: Cost) -> Result<(), RootError> {
-    let within = |value, low, high| (low..=high).contains(&value);
-    if within(cost.memory_kib, FLOOR.memory_kib, CEILING.memory_kib)
-        && within(cost.passes, FLOOR.passes, CEILING.passes)
-        && within(cost.lanes, FLOOR.lanes, CEILING.lanes)
-    {
+    if cost == COST {
         return Ok(());
     }
     Err(RootError::Corrupt(format!(
-        "the slot asks for Argon2id with {} KiB, {} passes and {} lanes; accepted are {} to {} KiB, {} to {} and {} to {}",
-        cost.memory_kib,
-        cost.passes,
-        cost.lanes,
-        FLOOR.memory_kib,
-        CEILING.memory_kib,
-        FLOOR.passes,
-        CEILING.passes,
-        FLOOR.lanes,
-        CEILING.lanes
+        "the slot asks for Argon2id with {} KiB, {} passes and {} lanes; accepted are {}, {} and {}",
+        cost.memory_kib, cost.passes, cost.lanes, COST.memory_kib, COST.passes, COST.lanes
     )))
 }
 
@@ -271,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_out_of_bounds_are_refused_before_any_work() {
+    fn costs_that_were_never_written_are_refused_before_any_work() {
         let cost = |memory_kib, passes, lanes| Cost {
             memory_kib,
             passes,
@@ -285,11 +264,14 @@ mod tests {
             cost(64 * 1024, u32::MAX, 1),
             cost(64 * 1024, 3, 0),
             cost(64 * 1024, 3, 5),
+            // Accepted once.
+            cost(1024 * 1024, 16, 4),
+            cost(96 * 1024, 4, 2),
         ] {
             assert!(matches!(check(bad), Err(RootError::Corrupt(_))));
         }
+        // Slots of it exist, whatever becomes of COST.
         assert_eq!(check(cost(64 * 1024, 3, 1)), Ok(()));
         assert_eq!(check(COST), Ok(()));
-        assert_eq!(check(CEILING), Ok(()));
     }
 }
