@@ -1,6 +1,7 @@
 //! `kekring init`: makes a ring, with a recovery slot, and refuses where anything suggests that one exists.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -75,7 +76,7 @@ impl Init {
         recovery: Option<&Recovery>,
         made: &mut Vec<PathBuf>,
     ) -> Result<(), Failure> {
-        let further: Vec<Box<dyn RootKey>> = recovery.map(Recovery::make).transpose()?.into_iter().collect();
+        let further: Vec<Arc<dyn RootKey>> = recovery.map(Recovery::make).transpose()?.into_iter().collect();
         let code = recovery.and_then(Recovery::file);
         made.extend(code.map(Path::to_owned));
         let custody = custody(config)?;
@@ -133,7 +134,7 @@ impl Init {
 /// Makes a ring for `config`; also what `serve --dev` does.
 pub(super) fn create(
     config: &Config,
-    further: &[Box<dyn RootKey>],
+    further: &[Arc<dyn RootKey>],
     custody: &Custody,
 ) -> Result<Opened, Failure> {
     file_store(config).create_directories()?;

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use zeroize::Zeroizing;
@@ -20,11 +21,11 @@ pub(super) struct OpenWith {
 
 impl OpenWith {
     /// The root, where one was named.
-    pub(super) fn root(&self) -> Result<Option<Box<dyn RootKey>>, Failure> {
+    pub(super) fn root(&self) -> Result<Option<Arc<dyn RootKey>>, Failure> {
         Ok(match &self.open_with {
             None => None,
-            Some(path) if path.as_os_str() == "-" => Some(Box::new(PassphraseRoot::from_code(ask()?))),
-            Some(path) => Some(Box::new(PassphraseRoot::from_file(path.clone()))),
+            Some(path) if path.as_os_str() == "-" => Some(Arc::new(PassphraseRoot::from_code(ask()?))),
+            Some(path) => Some(Arc::new(PassphraseRoot::from_file(path.clone()))),
         })
     }
 }
@@ -51,13 +52,13 @@ impl Recovery {
     }
 
     /// Makes a code and hands it over.
-    pub(super) fn make(&self) -> Result<Box<dyn RootKey>, Failure> {
+    pub(super) fn make(&self) -> Result<Arc<dyn RootKey>, Failure> {
         let code = RecoveryCode::generate()?;
         match self {
             Self::File(path) => code.write_new(path)?,
             Self::Terminal => show_and_confirm(&code)?,
         }
-        Ok(Box::new(PassphraseRoot::from_code(code)))
+        Ok(Arc::new(PassphraseRoot::from_code(code)))
     }
 
     /// The file that holds it.

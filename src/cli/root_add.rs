@@ -1,6 +1,7 @@
 //! `kekring root add`: a slot for a root that has none. A slot counts once it has opened what it sealed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -112,7 +113,7 @@ impl Add {
         config: &Config,
         header: &Header,
         made: &mut Vec<PathBuf>,
-    ) -> Result<Vec<Box<dyn RootKey>>, Failure> {
+    ) -> Result<Vec<Arc<dyn RootKey>>, Failure> {
         let mut new = Vec::new();
         for entry in &config.ring.roots {
             let root = entry.build();

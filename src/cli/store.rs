@@ -14,7 +14,7 @@ use super::keys::name;
 use super::output::Output;
 use super::place::{Place, member, own_custody};
 use crate::config::Config;
-use crate::custody::{CommitError, Custody, Opened, test_keys};
+use crate::custody::{CommitError, Custody, Derivations, Opened, test_keys};
 use crate::etcd::WITHIN;
 use crate::keyring::members;
 use crate::member::Member;
@@ -193,7 +193,7 @@ fn prove(etcd: &EtcdStore, custody: &Custody, here: &Opened) -> Result<(), Failu
     let (name, bytes) = there
         .head_bytes()?
         .ok_or_else(|| failed("it is gone again".into()))?;
-    let version = custody.open_one("etcd", name, bytes, None)?;
+    let version = custody.open_one("etcd", name, bytes, None, &mut Derivations::of_an_opening())?;
     let same = |it: &crate::keyring::ring::Key| version.ring.key(&it.id).is_some();
     if !here.ring.keys.iter().all(same) {
         return Err(failed("it lacks a key".into()));

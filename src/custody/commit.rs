@@ -75,7 +75,7 @@ impl Custody {
     pub fn create(
         &self,
         ring: Ring,
-        further: &[Box<dyn RootKey>],
+        further: &[Arc<dyn RootKey>],
         now: UnixTime,
     ) -> Result<Opened, CommitError> {
         let ring_key = Arc::new(Key32::generate()?);

@@ -86,6 +86,9 @@ impl OpenError {
             Self::Roots { tried, .. } if tried.is_empty() => {
                 "no configured root is of the kind of any slot; add the root that `init` used to ring.roots".into()
             }
+            Self::Roots { tried, .. } if tried.iter().any(|(_, why)| matches!(why, RootError::NotTried(_))) => {
+                "no honest ring has so many slots: move the generations that do not belong here elsewhere, or put a good copy back from the mirror or a backup".into()
+            }
             Self::Roots { tried, .. } if tried.iter().all(|(_, why)| *why == RootError::WrongRoot) => {
                 "wrong root: restore the root that this ring was made with; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into()
             }
@@ -308,6 +311,10 @@ mod tests {
         for (tried, says) in [
             (vec![], "no configured root is of the kind"),
             (vec![wrong.clone(), wrong.clone()], "wrong root: restore"),
+            (
+                vec![wrong.clone(), RootError::NotTried(16)],
+                "no honest ring has so many slots",
+            ),
             (vec![wrong.clone(), corrupt], "put a good copy of the ring back"),
             (vec![wrong.clone(), config], "as it was when the ring was made"),
             (vec![wrong.clone(), denied], "mend owner or mode"),

@@ -3,6 +3,7 @@
 //! `open` never writes. `commit` makes a generation durable, proves it, then writes the mirror and the mark; only then
 //! may the caller use it.
 
+mod attempts;
 mod backup;
 mod commit;
 mod decide;
@@ -18,6 +19,7 @@ pub use error::{CommitError, OpenError};
 pub use frozen::{Frozen, Reason};
 pub use open::Version;
 pub use slots::opens;
+pub use unlock::{Derivations, MOST_DERIVATIONS};
 
 use std::sync::Arc;
 
@@ -42,8 +44,8 @@ const MACHINE_LABEL: &str = "kekring/v1/machine";
 pub struct Custody {
     /// Where the generations lie.
     pub store: Box<dyn RingStore>,
-    /// Tried in this order.
-    pub roots: Vec<Box<dyn RootKey>>,
+    /// Tried in this order; those that derive a key after the others.
+    pub roots: Vec<Arc<dyn RootKey>>,
     /// The content of the machine id file, where there is one.
     pub machine: Option<String>,
     /// Whether several nodes keep the ring together, so that it is bound to no machine.

@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 
+use super::attempts::Attempts;
 use super::frozen::Reason;
 use super::history::{assemble, refuse_other_ring};
-use super::unlock::Asking;
+use super::unlock::{Asking, Derivations};
 use super::{Custody, OpenError, Opened};
 use crate::crypto::secret::Key32;
-use crate::format::FormatError;
-use crate::format::generation::{self, OpenGeneration, Stored};
+use crate::format::generation::{self, Hash, OpenGeneration, Stored};
+use crate::format::mark;
 use crate::keyring::members;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::store::{Loaded, RingStore, StoreError};
 
 /// A copy whose clear part is sound.
-struct Candidate {
+pub(super) struct Candidate {
     name: String,
     place: String,
     bytes: Vec<u8>,
-    stored: Stored,
+    pub(super) stored: Stored,
 }
 
 impl Candidate {
@@ -85,7 +86,13 @@ impl Custody {
         if let Some(other) = ids.find(|it| *it != one) {
             return Err(OpenError::TwoRings { place, one, other });
         }
-        let opening = self.open_all(&place, candidates, held);
+        let marks = loaded.marks.iter();
+        let named: Vec<Hash> = marks
+            .filter_map(|it| mark::claimed(it, one))
+            .map(|it| it.1)
+            .collect();
+        let mut derivations = Derivations::of_an_opening();
+        let opening = self.open_all(&place, candidates, &named, held, &mut derivations);
         damage.extend(opening.damage);
         damage.sort_unstable_by_key(|(generation, _)| std::cmp::Reverse(*generation));
         if opening.versions.is_empty() {
@@ -103,13 +110,15 @@ impl Custody {
         Ok(self.bind_to_machine(self.expect(opened)))
     }
 
-    /// Opens one generation by itself, wherever it comes from. Its keys have been tried before it counts.
+    /// Opens one generation by itself, wherever it comes from. Its keys have been tried before it counts. No more key
+    /// derivations are done than `derivations` has left.
     pub fn open_one(
         &self,
         place: &str,
         name: &str,
         bytes: &[u8],
         held: Option<&Arc<Key32>>,
+        derivations: &mut Derivations,
     ) -> Result<Version, OpenError> {
         let stored = generation::parse(bytes).map_err(|why| OpenError::Format {
             place: place.to_owned(),
@@ -121,7 +130,7 @@ impl Custody {
             bytes: bytes.to_vec(),
             stored,
         };
-        let mut opening = self.open_all(place, vec![candidate], held);
+        let mut opening = self.open_all(place, vec![candidate], &[], held, derivations);
         let Some(version) = opening.versions.pop() else {
             return Err(opening.locked.unwrap_or_else(|| opening.damage.swap_remove(0).1));
         };
@@ -155,22 +164,23 @@ impl Custody {
     }
 
     /// Opens what can be opened, newest first. A key at hand is tried before any root; where it is, a root is asked for
-    /// the newest only, since an older generation under another key says nothing new.
-    fn open_all(&self, place: &str, candidates: Vec<Candidate>, held: Option<&Arc<Key32>>) -> Opening {
-        let mut opening = Opening::default();
+    /// what is newer than all that it opens. `named` are the generations that marks name, verified or not.
+    fn open_all(
+        &self,
+        place: &str,
+        candidates: Vec<Candidate>,
+        named: &[Hash],
+        held: Option<&Arc<Key32>>,
+        derivations: &mut Derivations,
+    ) -> Opening {
+        let mut attempts = Attempts::new(candidates, named, held);
         let mut asking = Asking::new(&self.roots);
-        let mut keys: Vec<Arc<Key32>> = held.into_iter().cloned().collect();
-        for candidate in candidates {
+        asking.unlock(&mut attempts, derivations);
+        let mut opening = Opening::default();
+        for (candidate, outcome) in attempts.into_outcomes() {
             let known = |it: &Version| it.stored.hash == candidate.stored.hash;
             if opening.versions.iter().any(known) {
                 continue;
-            }
-            let mut outcome = open_with(&candidate.stored, &keys);
-            if outcome.is_none() && (held.is_none() || opening.versions.is_empty()) {
-                outcome = asking.ring_key(&candidate.stored.header).map(|key| {
-                    keys.push(Arc::clone(&key));
-                    open_with(&candidate.stored, &[key]).unwrap_or_else(|| Err(strange_slots()))
-                });
             }
             let number = candidate.stored.header.generation;
             match outcome {
@@ -180,14 +190,12 @@ impl Custody {
                     opening.damage.push((number, OpenError::Format { place, why }));
                 }
                 None => {
-                    let why = OpenError::Roots {
-                        place: if opening.versions.is_empty() {
-                            place.to_owned()
-                        } else {
-                            candidate.place
-                        },
-                        tried: asking.tried(),
+                    let tried = asking.complaints(&candidate.stored.header);
+                    let place = match opening.versions.as_slice() {
+                        [] => place.to_owned(),
+                        _ => candidate.place,
                     };
+                    let why = OpenError::Roots { place, tried };
                     opening.locked.get_or_insert_with(|| why.clone());
                     opening.damage.push((number, why));
                 }
@@ -268,20 +276,4 @@ pub(super) fn generation_of(name: &str) -> u64 {
 
 fn store_error(place: String, why: StoreError) -> OpenError {
     OpenError::Store { place, why }
-}
-
-/// A root has opened a slot, and the body is sealed under another key: the two were not written together.
-fn strange_slots() -> FormatError {
-    FormatError::Tampered("its root slots hold another ring key than that of its body".into())
-}
-
-/// Opens a generation with the first of `keys` that fits; `None` where none does.
-fn open_with(
-    stored: &Stored,
-    keys: &[Arc<Key32>],
-) -> Option<Result<(OpenGeneration, Arc<Key32>), FormatError>> {
-    keys.iter().find_map(|key| match stored.open(key) {
-        Err(FormatError::WrongKey) => None,
-        outcome => Some(outcome.map(|open| (open, Arc::clone(key)))),
-    })
 }

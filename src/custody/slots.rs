@@ -25,7 +25,7 @@ impl Custody {
     pub fn add_slots(
         &self,
         base: &Opened,
-        roots: &[Box<dyn RootKey>],
+        roots: &[Arc<dyn RootKey>],
         now: UnixTime,
     ) -> Result<Opened, CommitError> {
         refuse_frozen(base)?;

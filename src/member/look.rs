@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Holder, Member, MemberError};
+use super::{Holder, Member, MemberError, Refused};
 use crate::crypto::kdf;
 use crate::crypto::secret::Key32;
-use crate::custody::{Custody, Opened, Version};
+use crate::custody::{Derivations, OpenError, Opened, Version};
 use crate::etcd::Revision;
+use crate::format::FormatError;
 use crate::format::generation::Hash;
 use crate::format::node::{self, Nonce};
 use crate::keyring::members::{self, NodeName};
@@ -18,6 +19,8 @@ use crate::store::{RingStore, Said, Snapshot, StoreError, generation_name};
 
 /// What does not open is tried again after so many seconds: the root that opens it may come later.
 const AGAIN: u64 = 300;
+/// Most key derivations in so many seconds for what nodes have shown while histories are parted.
+const DERIVED: (usize, u64) = (4, 60);
 
 /// What a look found.
 pub struct Look {
@@ -118,26 +121,13 @@ impl Member {
     ) -> Result<Look, MemberError> {
         let opened = holder.opened();
         let mut versions = HashMap::new();
+        self.refused
+            .retain(|_, it| now.since(it.at) < AGAIN && it.at <= now);
         let head = match snapshot.head_bytes()? {
-            Some((name, bytes)) => Some(self.open(holder.custody(), opened, name, bytes, &mut versions)?),
+            Some((name, bytes)) => Some(self.head(holder, name, bytes, &mut versions, now)?),
             None => None,
         };
-        let mut shown = Vec::new();
-        for (name, bytes) in &snapshot.shown {
-            // Anybody who can write to etcd can put something there: only what opens counts.
-            let hash = kdf::sha256(bytes);
-            let tried = self.refused.get(&hash);
-            if tried.is_some_and(|at| now.since(*at) < AGAIN && *at <= now) {
-                continue;
-            }
-            match self.open(holder.custody(), opened, name, bytes, &mut versions) {
-                Ok(version) if version.name == *name => shown.push(version),
-                Ok(_) | Err(_) => {
-                    self.refused.insert(hash, now);
-                }
-            }
-        }
-        self.refused.retain(|_, at| now.since(*at) < AGAIN);
+        let shown = self.shown(holder, snapshot, &mut versions, now);
         self.note_backup(snapshot, opened);
         self.versions = versions;
         let records = self.records(snapshot, head.as_ref(), &shown, opened, now);
@@ -162,6 +152,81 @@ impl Member {
         })
     }
 
+    /// The newest generation. Where it did not open a while ago, no key is derived for it again.
+    fn head(
+        &mut self,
+        holder: &dyn Holder,
+        name: &str,
+        bytes: &[u8],
+        versions: &mut HashMap<Hash, Arc<Version>>,
+        now: UnixTime,
+    ) -> Result<Arc<Version>, MemberError> {
+        let hash = kdf::sha256(bytes);
+        // What was shown and is the head now may have been worth no derivation before.
+        let earlier = self.refused.get(&hash).filter(|it| !it.fell_short);
+        let earlier = earlier.map(|it| it.why.clone());
+        let mut derivations = match earlier {
+            Some(_) => Derivations::at_most(0),
+            None => Derivations::of_an_opening(),
+        };
+        let why = match self.open(holder, name, bytes, versions, &mut derivations) {
+            Ok(version) => return Ok(version),
+            Err(why) => earlier.unwrap_or(why),
+        };
+        // Where none was done, asking again costs little, and a root may be back.
+        if derivations.done() > 0 {
+            self.refuse(hash, why.clone(), false, now);
+        }
+        Err(MemberError::Open(why))
+    }
+
+    /// What nodes have shown, as far as it opens: anybody who can write to etcd can put something there. While histories have
+    /// not parted, it is worth no key derivation.
+    fn shown(
+        &mut self,
+        holder: &dyn Holder,
+        snapshot: &Snapshot,
+        versions: &mut HashMap<Hash, Arc<Version>>,
+        now: UnixTime,
+    ) -> Vec<Arc<Version>> {
+        self.derived.retain(|at| now.since(*at) < DERIVED.1 && *at <= now);
+        let hashed = snapshot
+            .shown
+            .iter()
+            .map(|(name, bytes)| (kdf::sha256(bytes), name, bytes));
+        let mut all: Vec<_> = hashed.collect();
+        // What was tried last comes last, so that nothing that is tried over and over keeps another from its turn.
+        all.sort_by_key(|(hash, _, _)| self.refused.get(hash).map(|it| it.at));
+        let mut shown = Vec::new();
+        for (hash, name, bytes) in all {
+            let mut derivations = Derivations::at_most(match snapshot.fork {
+                Some(_) => DERIVED.0.saturating_sub(self.derived.len()),
+                None => 0,
+            });
+            let refused = self.refused.get(&hash);
+            if refused.is_some_and(|it| !it.fell_short || derivations.is_spent()) {
+                continue;
+            }
+            let opened = self.open(holder, name, bytes, versions, &mut derivations);
+            self.derived.extend(std::iter::repeat_n(now, derivations.done()));
+            match opened {
+                Ok(version) if version.name == *name => shown.push(version),
+                Ok(version) => {
+                    let place = format!("{name} in etcd");
+                    let why = FormatError::Corrupt(format!("its name should be {}", version.name));
+                    self.refuse(hash, OpenError::Format { place, why }, false, now);
+                }
+                Err(why) => self.refuse(hash, why, derivations.fell_short(), now),
+            }
+        }
+        shown.sort_by(|one, other| one.name.cmp(&other.name));
+        shown
+    }
+
+    fn refuse(&mut self, hash: Hash, why: OpenError, fell_short: bool, at: UnixTime) {
+        self.refused.insert(hash, Refused { at, why, fell_short });
+    }
+
     /// A backup that was made on another node is noted in this node's copy too. It may be lost: then one seems to be missing.
     fn note_backup(&mut self, snapshot: &Snapshot, opened: Option<&Opened>) {
         if let (Some(record), Some(_)) = (&snapshot.backup, opened)
@@ -177,20 +242,20 @@ impl Member {
     /// Opens a generation with the ring key at hand, or else by a root; once.
     fn open(
         &self,
-        custody: &Custody,
-        opened: Option<&Opened>,
+        holder: &dyn Holder,
         name: &str,
         bytes: &[u8],
         versions: &mut HashMap<Hash, Arc<Version>>,
-    ) -> Result<Arc<Version>, MemberError> {
+        derivations: &mut Derivations,
+    ) -> Result<Arc<Version>, OpenError> {
         let known = self.versions.values().find(|it| it.bytes == bytes);
         let version = match known {
             Some(known) => Arc::clone(known),
             None => {
                 let place = format!("{name} in etcd");
-                let held = opened.map(|it| &it.ring_key);
-                let opened = custody.open_one(&place, name, bytes, held);
-                let mut version = opened.map_err(MemberError::Open)?;
+                let held = holder.opened().map(|it| &it.ring_key);
+                let custody = holder.custody();
+                let mut version = custody.open_one(&place, name, bytes, held, derivations)?;
                 // It becomes the name of a file.
                 version.name = generation_name(version.stored.header.generation, &version.stored.hash);
                 Arc::new(version)

@@ -22,7 +22,7 @@ pub use look::{Look, Standing};
 
 use crate::crypto::kdf::{self, Context};
 use crate::crypto::random;
-use crate::custody::{Custody, Opened, Version};
+use crate::custody::{Custody, Derivations, OpenError, Opened, Version};
 use crate::format::generation::{self, Hash};
 use crate::keyring::KeyId;
 use crate::keyring::lifecycle::Refusal;
@@ -112,6 +112,14 @@ pub struct Pass {
     pub activated: bool,
 }
 
+/// What did not open, and how that came.
+struct Refused {
+    at: UnixTime,
+    why: OpenError,
+    /// Whether it is worth another try as soon as keys may be derived for it.
+    fell_short: bool,
+}
+
 /// This node.
 pub struct Member {
     store: Arc<EtcdStore>,
@@ -124,9 +132,10 @@ pub struct Member {
     looked: bool,
     /// This node's copy as it is stored, without what its mark adds.
     own: Option<Arc<Version>>,
-    /// What does not open here, and when that was tried: asking a root may be dear, and anybody who can write to etcd can put
-    /// something there.
-    refused: HashMap<Hash, UnixTime>,
+    /// What does not open here: asking a root may be dear, and anybody who can write to etcd can put something there.
+    refused: HashMap<Hash, Refused>,
+    /// When keys were derived for what nodes have shown: within the last minute.
+    derived: Vec<UnixTime>,
     /// The record of the last backup that was passed on to the copy.
     backup: Option<Vec<u8>>,
 }
@@ -143,6 +152,7 @@ impl Member {
             looked: false,
             own: None,
             refused: HashMap::new(),
+            derived: Vec::new(),
             backup: None,
         }
     }
@@ -160,6 +170,11 @@ impl Member {
     /// Rings that hold keys which the copy may lack: the head and what is shown, as they were at the last look.
     pub fn known(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.versions.values()
+    }
+
+    /// What did not open is tried again: the roots may be others now.
+    pub fn forget_refusals(&mut self) {
+        self.refused.clear();
     }
 
     /// Finds out which instance of its node this is, and so makes its copy's directory one that has something in it.
@@ -259,9 +274,9 @@ impl Member {
         let head = &opened.head;
         if self.own.as_ref().is_none_or(|own| own.stored.hash != head.hash) {
             let held = Some(&opened.ring_key);
-            let own = holder
-                .custody()
-                .open_one(&head.name, &head.name, &head.bytes, held);
+            let mut derivations = Derivations::of_an_opening();
+            let custody = holder.custody();
+            let own = custody.open_one(&head.name, &head.name, &head.bytes, held, &mut derivations);
             self.own = Some(Arc::new(own.map_err(MemberError::Open)?));
         }
         Ok(())

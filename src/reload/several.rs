@@ -175,6 +175,9 @@ impl Reloader {
                 _ => PASS,
             };
             several.begun = true;
+            if cause == Cause::Signal {
+                several.member.forget_refusals();
+            }
             let want = Want {
                 due,
                 ..Want::nothing()

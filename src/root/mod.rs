@@ -9,6 +9,7 @@ pub use file::{FileRoot, create_key_file};
 pub use passphrase::{PassphraseRoot, RecoveryCode};
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -28,6 +29,12 @@ pub trait RootKey: Send + Sync {
 
     /// What it is and where, for people: `file /etc/kekring/root.key`. No secret.
     fn describe(&self) -> String;
+
+    /// Whether opening a slot derives a key, at the price of a good part of a second and much memory. Nobody has
+    /// authenticated a slot before it opens: such a root is asked last, and not for ever so many slots.
+    fn derives(&self) -> bool {
+        false
+    }
 
     /// Seals the ring key. The result is stored as it is.
     fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError>;
@@ -54,6 +61,9 @@ pub enum RootError {
     /// It is not what a root of this kind should be.
     #[error("not usable: {0}")]
     Config(String),
+    /// It was not asked, since as many key derivations were done as one opening may do.
+    #[error("not tried: {0} key derivations were done")]
+    NotTried(usize),
 }
 
 impl From<FormatError> for RootError {
@@ -118,11 +128,11 @@ impl CredentialConfig {
 
 impl RootConfig {
     /// The root that this entry describes. Nothing is read yet.
-    pub fn build(&self) -> Box<dyn RootKey> {
+    pub fn build(&self) -> Arc<dyn RootKey> {
         match self {
-            Self::File(config) => Box::new(FileRoot::new(config.path.clone())),
-            Self::Passphrase(config) => Box::new(PassphraseRoot::from_file(config.path.clone())),
-            Self::Credential(config) => Box::new(CredentialRoot::new(config.clone())),
+            Self::File(config) => Arc::new(FileRoot::new(config.path.clone())),
+            Self::Passphrase(config) => Arc::new(PassphraseRoot::from_file(config.path.clone())),
+            Self::Credential(config) => Arc::new(CredentialRoot::new(config.clone())),
         }
     }
 }

@@ -98,6 +98,10 @@ impl RootKey for PassphraseRoot {
         }
     }
 
+    fn derives(&self) -> bool {
+        true
+    }
+
     fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
         let unavailable = |why: RandomnessError| RootError::Unavailable(why.to_string());
         let salt: [u8; 32] = random().map_err(unavailable)?;

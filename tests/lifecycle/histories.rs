@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kekring::crypto::kdf::sha256;
 use kekring::custody::{Custody, Opened};
@@ -32,7 +33,7 @@ impl Place {
     }
 
     fn custody(&self) -> Custody {
-        let root: Box<dyn RootKey> = Box::new(FileRoot::new(self.dir.path().join("root.key")));
+        let root: Arc<dyn RootKey> = Arc::new(FileRoot::new(self.dir.path().join("root.key")));
         let store = FileStore::new(self.store(), None);
         store.create_directories().unwrap();
         Custody {

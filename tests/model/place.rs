@@ -35,7 +35,7 @@ fn key() -> Key32 {
     Key32::generate().unwrap()
 }
 
-pub fn root(path: &Path) -> Box<dyn RootKey> {
+pub fn root(path: &Path) -> Arc<dyn RootKey> {
     let path = path.to_owned();
     RootConfig::File(PathConfig { path }).build()
 }

@@ -57,12 +57,12 @@ fn with_two_slots() -> Bench {
 
 /// Opens the ring with such roots. Returns how often each was asked, and what is told of them.
 fn ask(bench: &Bench, roots: &[(&'static str, &[RootError])]) -> (Vec<usize>, Vec<(String, RootError)>) {
-    let (mut counters, mut mutes): (Vec<Arc<AtomicUsize>>, Vec<Box<dyn RootKey>>) = Default::default();
+    let (mut counters, mut mutes): (Vec<Arc<AtomicUsize>>, Vec<Arc<dyn RootKey>>) = Default::default();
     for (name, says) in roots {
         let asked = Arc::new(AtomicUsize::new(0));
         counters.push(Arc::clone(&asked));
         let says = says.to_vec();
-        mutes.push(Box::new(Mute { name, says, asked }));
+        mutes.push(Arc::new(Mute { name, says, asked }));
     }
     let Err(OpenError::Roots { tried, .. }) = bench.custody_with(mutes).open(None, NOW).map(drop) else {
         panic!("they open nothing");

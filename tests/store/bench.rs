@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kekring::crypto::random;
 use kekring::crypto::secret::Key32;
@@ -57,7 +58,7 @@ impl Bench {
         self.custody_with(vec![file_root(&self.path("root.key"))])
     }
 
-    pub fn custody_with(&self, roots: Vec<Box<dyn RootKey>>) -> Custody {
+    pub fn custody_with(&self, roots: Vec<Arc<dyn RootKey>>) -> Custody {
         Custody {
             store: Box::new(self.store()),
             roots,
@@ -110,14 +111,14 @@ pub fn key() -> Key32 {
     Key32::generate().unwrap()
 }
 
-pub fn file_root(path: &Path) -> Box<dyn RootKey> {
+pub fn file_root(path: &Path) -> Arc<dyn RootKey> {
     RootConfig::File(PathConfig {
         path: path.to_owned(),
     })
     .build()
 }
 
-pub fn passphrase_root(path: &Path) -> Box<dyn RootKey> {
+pub fn passphrase_root(path: &Path) -> Arc<dyn RootKey> {
     RootConfig::Passphrase(PathConfig {
         path: path.to_owned(),
     })

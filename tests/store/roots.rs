@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use kekring::keyring::{RingId, lifecycle};
 use kekring::root::{PassphraseRoot, RecoveryCode, RootKey};
@@ -14,7 +15,7 @@ fn write_secret(bench: &Bench, name: &str, content: &[u8]) -> std::path::PathBuf
     path
 }
 
-fn opening_fails(bench: &Bench, roots: Vec<Box<dyn RootKey>>) -> String {
+fn opening_fails(bench: &Bench, roots: Vec<Arc<dyn RootKey>>) -> String {
     match bench.custody_with(roots).open(None, NOW) {
         Ok(_) => panic!("it opens"),
         Err(why) => format!("{why}; {}", why.hint()),
@@ -122,7 +123,7 @@ fn any_one_of_several_roots_opens_the_ring() {
     let code = RecoveryCode::generate().unwrap();
     let typed = write_secret(&bench, "code", code.text().to_lowercase().as_bytes());
     let roots = || vec![file_root(&bench.path("root.key")), passphrase_root(&phrase)];
-    let further: Vec<Box<dyn RootKey>> = vec![Box::new(PassphraseRoot::from_code(code))];
+    let further: Vec<Arc<dyn RootKey>> = vec![Arc::new(PassphraseRoot::from_code(code))];
     let ring = lifecycle::create(RingId([8; 16]), key(), key(), NOW);
     bench.custody_with(roots()).create(ring, &further, NOW).unwrap();
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kekring::custody::{CommitError, Opened};
 use kekring::format::generation::MAX_SLOTS;
@@ -95,7 +96,7 @@ fn a_slot_whose_root_is_not_at_hand_keeps_the_others_from_being_removed() {
 #[test]
 fn a_ring_has_as_many_slots_as_there_may_be_and_no_more() {
     let bench = Bench::new();
-    let roots: Vec<Box<dyn RootKey>> = (1..=MAX_SLOTS)
+    let roots: Vec<Arc<dyn RootKey>> = (1..=MAX_SLOTS)
         .map(|number| {
             let byte = u8::try_from(number).unwrap();
             file_root(&key_file(&bench, &format!("{number}.key"), byte))
@@ -103,7 +104,7 @@ fn a_ring_has_as_many_slots_as_there_may_be_and_no_more() {
         .collect();
     let (one_too_many, fitting) = roots.split_last().unwrap();
     assert_eq!(fitting.len() + 1, MAX_SLOTS, "the ring has one already");
-    let add = |roots: &[Box<dyn RootKey>]| bench.custody().add_slots(&bench.open(), roots, NOW).map(drop);
+    let add = |roots: &[Arc<dyn RootKey>]| bench.custody().add_slots(&bench.open(), roots, NOW).map(drop);
 
     assert!(matches!(add(&roots), Err(CommitError::Slots(_))), "all at once");
     add(fitting).unwrap();
@@ -132,7 +133,7 @@ fn the_last_slot_is_not_removed() {
 
 #[test]
 fn a_root_that_does_not_open_what_it_sealed_gets_no_slot() {
-    struct Forgetful(Box<dyn RootKey>);
+    struct Forgetful(Arc<dyn RootKey>);
     impl RootKey for Forgetful {
         fn kind(&self) -> kekring::format::generation::SlotKind {
             self.0.kind()
@@ -157,7 +158,7 @@ fn a_root_that_does_not_open_what_it_sealed_gets_no_slot() {
     }
     let bench = Bench::new();
     let opened = bench.open();
-    let forgetful: Vec<Box<dyn RootKey>> = vec![Box::new(Forgetful(file_root(&bench.path("root.key"))))];
+    let forgetful: Vec<Arc<dyn RootKey>> = vec![Arc::new(Forgetful(file_root(&bench.path("root.key"))))];
 
     let refused = bench.custody().add_slots(&opened, &forgetful, NOW);
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use kekring::crypto::kdf::Context;
 use kekring::format::generation::slot_context;
@@ -21,7 +21,7 @@ const CREDENTIAL: &str = include_str!("../../../tests/vectors/slot-credential.js
 
 /// A root with the one slot that it sealed.
 struct Sealed {
-    root: Box<dyn RootKey>,
+    root: Arc<dyn RootKey>,
     context: Context,
     known: Vec<u8>,
     ring_key: Vec<u8>,
@@ -50,10 +50,10 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         encrypted_file: "".into(),
     };
     World {
-        file: Sealed::new(&file, Box::new(FileRoot::new(descriptors.join(root)))),
+        file: Sealed::new(&file, Arc::new(FileRoot::new(descriptors.join(root)))),
         credential: Sealed::new(
             &credential,
-            Box::new(CredentialRoot::of_unit(config, Some(descriptors.to_owned()))),
+            Arc::new(CredentialRoot::of_unit(config, Some(descriptors.to_owned()))),
         ),
         passphrase: PassphraseRoot::from_file(descriptors.join(short)),
         _files: files,
@@ -61,7 +61,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 });
 
 impl Sealed {
-    fn new(case: &Case, root: Box<dyn RootKey>) -> Self {
+    fn new(case: &Case, root: Arc<dyn RootKey>) -> Self {
         let kind = i32::try_from(case.0["kind"].as_i64().unwrap()).unwrap();
         Self {
             context: slot_context(case.ring_id(), &case.bytes("slot_id").try_into().unwrap(), kind),
