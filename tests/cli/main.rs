@@ -9,6 +9,7 @@
 )]
 
 #[path = "../support/forged.rs"]
+#[allow(dead_code)] // other suites forge more
 mod forged;
 #[path = "../support/mod.rs"]
 mod support;

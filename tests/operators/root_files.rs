@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::forged::asking_for_64_gib;
+use crate::forged::{HIGHEST, HONEST, asking_for_64_gib, of_a_stranger};
 use crate::support::{KEKRING, Plugin};
 use crate::tree::{assert_says, refuses};
 
@@ -193,4 +193,33 @@ fn a_slot_whose_cost_an_attacker_raised_is_refused_before_any_memory_is_taken() 
         .unwrap();
 
     assert_says("64 GiB", &output, 1, "asks for Argon2id with 67108864 KiB");
+}
+
+#[test]
+fn generations_of_strangers_take_little_memory_from_a_server_and_do_not_keep_it_from_starting() {
+    let mut plugin = by_passphrase();
+    let genuine = fs::read(plugin.newest()).unwrap();
+    let (mirror, passphrase) = (plugin.dir.join("mirror"), plugin.dir.join("passphrase"));
+    let roots = json!([{"passphrase": {"path": passphrase}}]);
+    plugin.configure(&json!({"ring": {"mirror": mirror, "roots": roots}}).to_string());
+    fs::create_dir(&mirror).unwrap();
+    fs::set_permissions(&mirror, fs::Permissions::from_mode(0o700)).unwrap();
+    for (place, number, cost) in [
+        ("ring", 7, HIGHEST),
+        ("ring", 8, HONEST),
+        ("mirror", 9, HIGHEST),
+        ("mirror", 10, HONEST),
+        ("mirror", 11, HONEST),
+    ] {
+        let (name, bytes) = of_a_stranger(&genuine, number, 0, cost);
+        put(&plugin.dir.join(place).join(name), &bytes);
+    }
+
+    plugin.serve();
+
+    let status = fs::read_to_string(format!("/proc/{}/status", plugin.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    let peak: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    // What the static Pod may take.
+    assert!(peak < 256 * 1024, "{peak} KiB");
 }

@@ -26,6 +26,9 @@ mod client;
 mod cluster;
 mod doctor;
 mod forged;
+#[path = "../support/forged.rs"]
+#[allow(dead_code)] // other suites forge more
+mod forging;
 mod garbage;
 #[path = "../support/golang.rs"]
 mod golang;
@@ -55,6 +58,7 @@ mod second;
 mod secrets;
 mod silent;
 mod store;
+mod strange;
 #[path = "../support/mod.rs"]
 mod support;
 #[macro_use]
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         silent::a_rotation_waits_for_a_frozen_node_names_it_and_then_ends_by_itself,
         doctor::the_doctor_tells_who_is_well_behind_silent_and_nobody,
         forged::a_rotation_takes_no_acknowledgement_that_the_node_did_not_give,
+        strange::generations_of_strangers_stop_no_node_with_a_passphrase,
         outage::a_member_that_is_killed_and_one_that_is_frozen_stop_nobody,
         outage::an_etcd_that_takes_no_more_changes_stops_rotations_and_nothing_else,
         outage::a_first_start_without_copy_and_without_etcd_is_ready_and_names_the_cause,

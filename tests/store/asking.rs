@@ -1,4 +1,5 @@
-//! How often roots are asked, and what is told of those that open nothing. A key derivation takes a good part of a second.
+//! How often roots are asked, in which order, and what is told of those that open nothing. A key derivation takes a good part
+//! of a second, and anybody who can write to the store can make a slot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

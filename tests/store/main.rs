@@ -8,6 +8,9 @@
     unreachable_pub
 )]
 
+#[path = "../support/forged.rs"]
+#[allow(dead_code)] // other suites forge more
+mod forged;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -20,6 +23,7 @@ mod between;
 mod commits;
 mod concurrency;
 mod damage;
+mod dear;
 mod expected;
 mod fork;
 mod growth;
