@@ -202,9 +202,11 @@ fn check_length(what: &str, length: usize, least: usize, most: usize) -> Result<
 }
 
 fn not_serving(reason: &NotServing) -> Status {
+    // kube-apiserver logs it.
+    let text = telemetry::plain(&reason.to_string()).into_owned();
     match reason {
-        NotServing::NoActiveKey(_) => Status::unavailable(reason.to_string()),
-        _ => Status::failed_precondition(reason.to_string()),
+        NotServing::NoActiveKey(_) => Status::unavailable(text),
+        _ => Status::failed_precondition(text),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::custody::{Custody, OpenError, Opened, test_keys};
 use crate::keyring::KeyId;
 use crate::keyring::ring::Ring;
 use crate::store::{Backup, StoreError, destination, generation_name};
-use crate::telemetry::{now, shown_time};
+use crate::telemetry::{now, plain, shown_time};
 
 /// The copy holds every key, sealed as it is in the store: it is worth nothing without a root, so keep the two apart. It
 /// holds the next key already, and so opens what the next rotation encrypts.
@@ -242,7 +242,7 @@ fn other_ring(file: &Path, here: &Opened, copy: &Opened) -> Failure {
 }
 
 fn names(slots: &[Row]) -> String {
-    let names: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
+    let names: Vec<_> = slots.iter().map(|slot| plain(&slot.name)).collect();
     names.join(", ")
 }
 

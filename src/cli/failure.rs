@@ -10,6 +10,7 @@ use crate::member::MemberError;
 use crate::root::RootError;
 use crate::server::listener::ListenError;
 use crate::store::StoreError;
+use crate::telemetry::plain;
 
 /// Not done.
 pub(super) struct Failure {
@@ -80,9 +81,9 @@ impl Failure {
     #[allow(clippy::print_stderr)]
     pub(super) fn print(&self) -> ExitCode {
         let paint = |colour, word| paint(&std::io::stderr(), colour, word);
-        eprintln!("{} {}", paint(Colour::Red, "error:"), self.message);
+        eprintln!("{} {}", paint(Colour::Red, "error:"), plain(&self.message));
         if !self.hint.is_empty() {
-            eprintln!("{} {}", paint(Colour::Cyan, "hint:"), self.hint);
+            eprintln!("{} {}", paint(Colour::Cyan, "hint:"), plain(&self.hint));
         }
         ExitCode::from(self.code)
     }

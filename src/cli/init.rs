@@ -19,7 +19,7 @@ use crate::keyring::{RingId, lifecycle};
 use crate::root::{RootConfig, RootKey, create_key_file};
 use crate::server::listener::occupant;
 use crate::store::StoreError;
-use crate::telemetry::now;
+use crate::telemetry::{now, plain};
 
 /// A ring is made once. `init` also makes a recovery code: keep it away from this machine, it opens the ring when every
 /// other root is lost.
@@ -123,7 +123,7 @@ impl Init {
                 );
             }
             for warning in &made.warnings {
-                text += &format!("warning: {warning}\n");
+                text += &format!("warning: {}\n", plain(warning));
             }
             text += "\nNext: `kekring serve`, then `kekring config encryption` for kube-apiserver.";
             text

@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::telemetry::{plain, plain_json};
+
 /// `-o`, where data is printed.
 #[derive(Args, Clone, Copy)]
 pub(super) struct Output {
@@ -34,13 +36,35 @@ impl Output {
     pub(super) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
         match self.form {
             Form::Json => line(&json(value)),
-            Form::Text => line(&text(value)),
+            Form::Text => line(&shown(&text(value))),
         }
     }
 }
 
 fn json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|why| why.to_string())
+    let json = serde_json::to_string_pretty(value).unwrap_or_else(|why| why.to_string());
+    plain_json(&json).into_owned()
+}
+
+/// Text of many lines in which a terminal obeys nothing but our own colours. That a text from outside is no second line, who
+/// writes the lines sees to: by [`table`], [`warned`], or [`plain`].
+pub(super) fn shown(text: &str) -> String {
+    let mut pieces = text.split('\x1b');
+    let mut shown = lines(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        match COLOURS.iter().find(|code| piece.starts_with(*code)) {
+            Some(_) => shown.push('\x1b'),
+            None => shown += r"\u{1b}",
+        }
+        shown += &lines(piece);
+    }
+    shown
+}
+
+/// Each line plain. A document may have tabs.
+fn lines(text: &str) -> String {
+    let plain = |line: &str| line.split('\t').map(plain).collect::<Vec<_>>().join("\t");
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints text and a line feed. A reader that has gone away is no error: `kekring … | head`.
@@ -58,6 +82,9 @@ pub(super) enum Colour {
     Yellow,
     Cyan,
 }
+
+/// What [`paint`] writes behind an escape character.
+const COLOURS: [&str; 5] = ["[31m", "[32m", "[33m", "[36m", "[0m"];
 
 /// The text in colour, where the stream is a terminal that shows it.
 pub(super) fn paint(stream: &impl IsTerminal, colour: Colour, text: &str) -> String {
@@ -111,12 +138,19 @@ fn cell_colour(header: &str, cell: &str) -> Option<Colour> {
 pub(super) fn warned(warnings: &[String]) -> String {
     warnings
         .iter()
-        .map(|warning| format!("\nwarning: {}", warning.replacen("; hint: ", "\nhint: ", 1)))
+        .map(|warning| match plain(warning).rsplit_once("; hint: ") {
+            // Our own comes last, whatever stands in a text that is quoted before it.
+            Some((warning, hint)) => format!("\nwarning: {warning}\nhint: {hint}"),
+            None => format!("\nwarning: {}", plain(warning)),
+        })
         .collect()
 }
 
 /// Columns as kubectl shows them: no lines, three spaces between.
+/// A cell is one, whatever it quotes.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let plain_row = |row: &Vec<String>| row.iter().map(|cell| plain(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(plain_row).collect();
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -150,5 +184,5 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 /// Says something beside the data, on standard error: `note: …`.
 #[allow(clippy::print_stderr)]
 pub(super) fn note(kind: &str, text: &str) {
-    eprintln!("{}: {text}", paint(&io::stderr(), Colour::Cyan, kind));
+    eprintln!("{}: {}", paint(&io::stderr(), Colour::Cyan, kind), plain(text));
 }

@@ -25,6 +25,7 @@ use crate::config::duration;
 use crate::crypto::random;
 use crate::proto::kms;
 use crate::proto::kms::key_management_service_client::KeyManagementServiceClient;
+use crate::telemetry::plain;
 
 /// What kube-apiserver sends on a unix socket.
 const AUTHORITY: &str = "http://localhost";
@@ -152,7 +153,7 @@ impl Probe {
             let alive = runtime.block_on(self.listens(&socket)).map_err(failed)?;
             self.output.print(&alive, |it| match it.trouble.as_str() {
                 "" => format!("alive, in {} ms", it.milliseconds),
-                trouble => format!("alive, and not healthy: {trouble}"),
+                trouble => format!("alive, and not healthy: {}", plain(trouble)),
             });
             return Ok(());
         }
@@ -164,7 +165,10 @@ impl Probe {
                 .unwrap_or_default();
             format!(
                 "{} {}, key {}{trip} in {} ms",
-                it.version, it.healthz, it.key_id, it.milliseconds
+                it.version,
+                it.healthz,
+                plain(&it.key_id),
+                it.milliseconds
             )
         });
         Ok(())

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::output::Form;
+use crate::telemetry::plain;
 
 /// What is over sooner is not worth a line.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -27,7 +28,7 @@ impl Progress {
             Form::Text => return Self(None),
         };
         let (sender, receiver) = channel();
-        let what = what.into();
+        let what = plain(&what.into()).into_owned();
         let thread = std::thread::Builder::new().spawn(move || show(&receiver, &what));
         Self(thread.ok().map(|thread| (sender, thread)))
     }

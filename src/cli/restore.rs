@@ -21,7 +21,7 @@ use crate::keyring::join::covers;
 use crate::keyring::{KeyId, NotServing};
 use crate::member::Want;
 use crate::store::{Backup, EtcdStore, StoreError};
-use crate::telemetry::now;
+use crate::telemetry::{now, plain};
 
 /// How long a restore waits for the other nodes; they go on without it.
 const MEETING: Duration = Duration::from_secs(30);
@@ -93,6 +93,7 @@ impl Restore {
         }
         let opened = custody.open(None, now())?;
         drop(busy);
+        let said: Vec<_> = said.iter().map(|it| plain(it)).collect();
         self.report(&opened, &gained, adopted, said.join("\n"));
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::place::{Place, custody};
 use super::together::Together;
 use super::wait::{Wait, none_waits};
 use crate::custody::{Frozen, Opened};
-use crate::telemetry::now;
+use crate::telemetry::{now, plain};
 
 #[derive(Subcommand)]
 pub(super) enum RingVerb {
@@ -126,7 +126,7 @@ fn decision(opened: &Opened, frozen: &Frozen) -> Decision {
 fn text(it: &Decision) -> String {
     let mut text = String::new();
     for reason in &it.reasons {
-        text += &format!("frozen: {reason}\n");
+        text += &format!("frozen: {}\n", plain(reason));
     }
     match &it.lost {
         Some(id) => {

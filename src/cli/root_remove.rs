@@ -14,7 +14,7 @@ use super::wait::{Wait, none_waits};
 use crate::config::Config;
 use crate::custody::{CommitError, Custody, Opened, Slot, opens};
 use crate::root::RootKey;
-use crate::telemetry::now;
+use crate::telemetry::{now, plain};
 
 /// The ring key is replaced, so every root that stays must be at hand to take the new one: the configured roots, and the
 /// recovery code by `--open-with`. Older generations are taken out of the store and its mirror. Backups and snapshots
@@ -161,21 +161,21 @@ impl Remove {
     fn text(&self, it: &Removed) -> String {
         let mut text = String::new();
         for slot in &it.removed {
-            text += &format!("removed slot {}, {}\n", slot.id, slot.name);
+            text += &format!("removed slot {}, {}\n", slot.id, plain(&slot.name));
         }
         text += &format!(
             "the ring key is a new one; generation {}, slots:\n",
             it.generation
         );
         for slot in &it.slots {
-            text += &format!("  {}  {}\n", slot.id, slot.name);
+            text += &format!("  {}  {}\n", slot.id, plain(&slot.name));
         }
         text += "\nWhat the removed root still opens, because it is out of reach here:\n";
         for what in &it.unreachable {
-            text += &format!("  - {what}\n");
+            text += &format!("  - {}\n", plain(what));
         }
         for warning in &it.warnings {
-            text += &format!("warning: {warning}\n");
+            text += &format!("warning: {}\n", plain(warning));
         }
         text += "\nNext: `kekring backup`, and destroy the older ones.";
         if !self.rotate {

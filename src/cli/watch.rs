@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
-use super::output::{Form, coloured};
+use super::output::{Form, coloured, shown};
+use crate::telemetry::plain_json;
 
 /// What has not changed for this long is printed again, so that a reader knows that we are there.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -72,7 +73,7 @@ impl Screen {
         let mut out = io::stdout().lock();
         if self.repaints {
             let fresh = if self.last.is_none() { "\x1b[2J" } else { "" };
-            let text = coloured(look.text.trim_end()).replace('\n', "\x1b[K\n");
+            let text = coloured(shown(&look.text).trim_end()).replace('\n', "\x1b[K\n");
             write!(out, "{fresh}\x1b[H{text}\x1b[K\n\x1b[J")?;
             self.last = Some((Value::Null, Instant::now()));
             return out.flush();
@@ -86,8 +87,8 @@ impl Screen {
             return Ok(());
         }
         match self.form {
-            Form::Json => writeln!(out, "{}", look.json)?,
-            Form::Text => writeln!(out, "{}\n", look.text.trim_end())?,
+            Form::Json => writeln!(out, "{}", plain_json(&look.json))?,
+            Form::Text => writeln!(out, "{}\n", shown(&look.text).trim_end())?,
         }
         self.last = Some((steady, Instant::now()));
         out.flush()

@@ -7,6 +7,7 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
 use crate::reload::Health;
+use crate::telemetry::plain_and_short;
 
 /// The listening sockets that systemd passed in, told apart by what they are: their order and names do not count.
 pub(super) struct Passed {
@@ -31,12 +32,12 @@ pub(super) fn passed_sockets() -> Passed {
 
 /// READY, also where the ring is not open: the cause goes with it, and kubelet is not held up.
 pub(super) fn ready(health: &Health) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&summary(health))]);
+    tell(&[NotifyState::Ready, NotifyState::Status(&status(health))]);
 }
 
 /// Feeds the watchdog.
 pub(super) fn alive(health: &Health) {
-    tell(&[NotifyState::Watchdog, NotifyState::Status(&summary(health))]);
+    tell(&[NotifyState::Watchdog, NotifyState::Status(&status(health))]);
 }
 
 pub(super) fn reloading() {
@@ -58,8 +59,36 @@ fn summary(health: &Health) -> String {
     }
 }
 
+/// Each state is a line of what systemd reads: a second one in the text of the first would be believed (MAINPID=1). And a
+/// message that is too long does not arrive, its WATCHDOG=1 neither.
+fn status(health: &Health) -> String {
+    plain_and_short(&summary(health))
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(why) = sd_notify::notify(states) {
         tracing::debug!(%why, "cannot notify systemd");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_short_line_whatever_it_quotes() {
+        let problem = format!("x\nWATCHDOG=trigger\r\nMAINPID=1\0{}", "é\n".repeat(1 << 18));
+        let health = Health {
+            problems: vec![problem],
+            ..Health::default()
+        };
+
+        let told = status(&health);
+
+        assert!(
+            told.starts_with(r"x\nWATCHDOG=trigger\r\nMAINPID=1\u{0}é"),
+            "{told}"
+        );
+        assert!(!told.contains(char::is_control) && told.len() < 4096, "{told}");
     }
 }

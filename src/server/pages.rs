@@ -14,7 +14,7 @@ use super::protect::Protection;
 use crate::keyring::live::Live;
 use crate::keyring::ring::UnixTime;
 use crate::reload::Health;
-use crate::telemetry::{Metrics, metrics, now};
+use crate::telemetry::{Metrics, metrics, now, plain};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue = HeaderValue::from_static(metrics::CONTENT_TYPE);
@@ -69,15 +69,18 @@ impl Pages {
         let keyring = self.live.load();
         let (code, mut body) = match keyring.status() {
             Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
-            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            Err(why) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{}\n", plain(&why.to_string())),
+            ),
         };
         if verbose {
             let health = self.health.borrow();
             for problem in &health.problems {
-                let _ = writeln!(body, "problem: {problem}");
+                let _ = writeln!(body, "problem: {}", plain(problem));
             }
             for warning in &health.warnings {
-                let _ = writeln!(body, "warning: {warning}");
+                let _ = writeln!(body, "warning: {}", plain(warning));
             }
         }
         text(code, body)

@@ -84,7 +84,8 @@ impl EtcdStore {
 
     /// What in etcd suggests that a ring exists; empty when nothing does.
     pub fn traces(&self) -> Result<Vec<String>, StoreError> {
-        self.rings(WITHIN)
+        let rings = self.rings(WITHIN)?;
+        Ok(rings.iter().map(|ring| read::shown(ring)).collect())
     }
 
     fn key(&self, id: &[u8; 16], name: &str) -> String {

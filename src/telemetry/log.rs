@@ -1,13 +1,15 @@
 //! The log: a bounded queue in front of standard error.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Stderr, Write};
 use std::time::Duration;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::text::{plain, plain_json};
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// Lines that may wait to be written; more are dropped and counted, since a full pipe must not stop the service.
@@ -40,8 +42,9 @@ pub fn start(log: &Log) -> Running {
     let filter = Targets::new()
         .with_default(LevelFilter::ERROR)
         .with_target("kekring", level);
+    let format = log.format;
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
+        .with_writer(move || OneLine(writer.clone(), format))
         .with_ansi(false)
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
@@ -54,6 +57,29 @@ pub fn start(log: &Log) -> Running {
     Running {
         dropped,
         _writer: guard,
+    }
+}
+
+/// An event is one line, whatever its message and its fields quote: nobody forges another, and no terminal obeys one.
+struct OneLine(NonBlocking, LogFormat);
+
+impl Write for OneLine {
+    /// Called once for each event.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event.strip_suffix(b"\n").unwrap_or(event));
+        let line = match self.1 {
+            LogFormat::Text => plain(&text),
+            LogFormat::Json => plain_json(&text),
+        };
+        match line {
+            Cow::Borrowed(_) => self.0.write_all(event)?,
+            Cow::Owned(line) => self.0.write_all(format!("{line}\n").as_bytes())?,
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Logs, metrics, and the wall clock. Never sees a key type: a key comes here by its name.
+//! Logs, metrics, text that others wrote, and the wall clock. Never sees a key type: a key comes here by its name.
 
 mod calls;
 mod gauges;
@@ -6,22 +6,17 @@ mod histogram;
 mod keys;
 mod log;
 pub mod metrics;
+mod text;
 
-use std::fmt;
-use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use gauges::Gauges;
 pub use keys::{Decrypted, Known};
 pub use log::{Running, start};
 pub use metrics::Metrics;
+pub use text::{Printable, plain, plain_and_short, plain_json};
 
 use crate::keyring::ring::UnixTime;
-
-/// Longest text from outside that a log line shows, in characters.
-const SHOWN: usize = 128;
-/// Longest reason of our own that a log line shows, in characters: paths make them long.
-const REASON: usize = 1024;
 
 /// The wall clock.
 pub fn now() -> UnixTime {
@@ -43,70 +38,9 @@ pub fn read_time(text: &str) -> Option<UnixTime> {
     u64::try_from(time.as_second()).ok().map(UnixTime)
 }
 
-/// Text from outside as it may stand in a log: control characters escaped, and cut.
-pub struct Printable<'a> {
-    text: &'a str,
-    most: usize,
-}
-
-impl<'a> Printable<'a> {
-    /// Text from outside.
-    pub fn new(text: &'a str) -> Self {
-        Self { text, most: SHOWN }
-    }
-
-    /// A reason of our own, which may quote text from outside.
-    pub fn reason(text: &'a str) -> Self {
-        Self { text, most: REASON }
-    }
-}
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly every text is plain and short: one write instead of one for each character.
-        if self.text.len() <= self.most && self.text.bytes().all(is_plain) {
-            return f.write_str(self.text);
-        }
-        for (position, character) in self.text.chars().enumerate() {
-            if position == self.most {
-                return write!(f, "... ({} bytes)", self.text.len());
-            }
-            if u8::try_from(character).is_ok_and(is_plain) {
-                f.write_char(character)?;
-            } else {
-                write!(f, "{}", character.escape_default())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Printable ASCII. Not quotes and backslashes: a value must not end early.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\') || byte == b' '
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_from_outside_cannot_forge_a_line() {
-        let shown = Printable::new("a\nERROR fake \u{1b}[31m\u{202e} \"x\" é").to_string();
-
-        assert!(
-            shown.is_ascii() && !shown.contains(|c: char| c.is_control()),
-            "{shown}"
-        );
-        assert!(shown.starts_with("a\\nERROR fake \\u{1b}[31m"));
-    }
-
-    #[test]
-    fn long_text_is_cut() {
-        let shown = Printable::new(&"x".repeat(100_000)).to_string();
-
-        assert!(shown.len() < 200 && shown.ends_with("(100000 bytes)"));
-    }
 
     #[test]
     fn shows_times_as_rfc_3339() {

@@ -18,6 +18,7 @@ mod life;
 mod limits;
 mod metrics;
 mod path;
+mod quoted;
 mod reload;
 mod ring;
 mod roots;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::output::{Colour, paint};
 use crate::cli::place::Place;
+use crate::telemetry::plain;
 
 /// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -122,9 +123,9 @@ impl Findings {
         self.found.push(Finding {
             id,
             level,
-            subject: plain(&subject),
-            message: plain(&message),
-            remedy: plain(&remedy),
+            subject: plain(&subject).into_owned(),
+            message: plain(&message).into_owned(),
+            remedy: plain(&remedy).into_owned(),
         });
     }
 
@@ -214,20 +215,6 @@ impl Report {
             self.ok
         )
     }
-}
-
-/// Names and paths may come from a file that anybody wrote: each stays one line, tells a terminal nothing, and does not turn
-/// the direction of what follows it (Unicode Standard Annex #9).
-fn plain(text: &str) -> String {
-    let turns = |it: char| matches!(it, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut shown = String::with_capacity(text.len());
-    for it in text.chars() {
-        match it.is_control() || turns(it) {
-            true => shown.extend(it.escape_default()),
-            false => shown.push(it),
-        }
-    }
-    shown
 }
 
 /// A file, and a line of it.

@@ -8,7 +8,7 @@ use crate::cli::output::{Colour, paint, table, warned};
 use crate::config::shown_duration;
 use crate::keyring::ring::UnixTime;
 use crate::server::status_file::ServerStatus;
-use crate::telemetry::{now, read_time};
+use crate::telemetry::{now, plain, read_time};
 
 pub(super) fn text(report: &Report) -> String {
     let mut text = format!("node           {}", standing(report));
@@ -16,7 +16,7 @@ pub(super) fn text(report: &Report) -> String {
         text += &ring(report);
     }
     if !report.protections.is_empty() {
-        text += &format!("\nprotections    {}", report.protections.join(", "));
+        text += &format!("\nprotections    {}", plain(&report.protections.join(", ")));
     }
     // One node alone is in the first line.
     let several = report.nodes.len() > 1 || report.nodes.iter().any(|it| it.acknowledged.is_some());
@@ -110,7 +110,7 @@ fn ring(report: &Report) -> String {
         report.next,
         age(report.next_age_seconds),
         report.keys,
-        report.slots.join(", "),
+        plain(&report.slots.join(", ")),
     )
 }
 

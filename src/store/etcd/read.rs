@@ -10,6 +10,9 @@ use crate::store::{Stamp, StoreError};
 /// Stands for the head in a stamp while histories have parted: nothing is saved on it.
 pub(super) const PARTED: &str = "parted";
 
+/// Longest name of a key that is shown whole, in bytes.
+const LONGEST: usize = 256;
+
 /// A ring on etcd as it was at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -78,7 +81,7 @@ impl Snapshot {
     }
 
     fn add(&mut self, name: &str, kv: KeyValue) -> Result<(), StoreError> {
-        let corrupt = |what: &str| StoreError::Corrupt(format!("{}: {what}", kv.key.escape_ascii()));
+        let corrupt = |what: &str| StoreError::Corrupt(format!("{}: {what}", shown(&kv.key)));
         match name.split_once('/') {
             None if name == "head" => {
                 let head = String::from_utf8(kv.value.clone()).ok();
@@ -140,22 +143,25 @@ impl EtcdStore {
         match rings.as_slice() {
             [] => Ok(None),
             [one] => {
-                let text = one.rsplit('/').next().unwrap_or_default();
-                let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+                let text = one.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+                let bytes = data_encoding::HEXLOWER.decode(text).ok();
                 let id = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
-                    StoreError::Corrupt(format!("{one} in etcd is no ring's: use a prefix of its own"))
+                    StoreError::Corrupt(format!(
+                        "{} in etcd is no ring's: use a prefix of its own",
+                        shown(one)
+                    ))
                 })?;
                 Ok(Some(*self.id.get_or_init(|| id)))
             }
             several => Err(StoreError::Corrupt(format!(
                 "there are several rings: {}; name the one that belongs here in ring.id",
-                several.join(", ")
+                several.iter().map(|it| shown(it)).collect::<Vec<_>>().join(", ")
             ))),
         }
     }
 
     /// The first two rings under the prefix: two are as many as a hundred.
-    pub(super) fn rings(&self, within: Duration) -> Result<Vec<String>, StoreError> {
+    pub(super) fn rings(&self, within: Duration) -> Result<Vec<Vec<u8>>, StoreError> {
         let prefix = format!("{}/", self.prefix);
         let all = Span::prefix(prefix.clone())?;
         let mut rings: Vec<Vec<u8>> = Vec::new();
@@ -177,8 +183,15 @@ impl EtcdStore {
                 rings.push(ring);
             }
         }
-        let shown = |ring: &Vec<u8>| String::from_utf8_lossy(ring).into_owned();
-        Ok(rings.iter().map(shown).collect())
+        Ok(rings)
+    }
+}
+
+/// A key's name, or the beginning of a long one, as it may stand in a message: whoever can write to etcd chooses it.
+pub(super) fn shown(key: &[u8]) -> String {
+    match key.get(..LONGEST) {
+        None => key.escape_ascii().to_string(),
+        Some(begin) => format!("{}... ({} bytes)", begin.escape_ascii(), key.len()),
     }
 }
 
