@@ -288,9 +288,18 @@ pub(super) const ALL: &[Lesson] = &[
         purpose: "A silent node may only be cut off from etcd, and its API server may still read: so a rotation waits for it for ever. This \
             is your word that it is gone. What is encrypted after the next rotation it cannot read. A machine that takes its \
             place under the same name registers once this is done.",
-        examples: &[("its server stopped 30 s ago", "kekring node remove cp-3")],
+        examples: &[
+            ("its server stopped 30 s ago", "kekring node remove cp-3"),
+            (
+                "somebody without a key wrote to etcd that it lives",
+                "kekring node remove --dead cp-3",
+            ),
+        ],
         codes: &[
-            (3, "it is alive, or there is no such node; nothing was changed"),
+            (
+                3,
+                "it is alive, or a record says so, or there is no such node; nothing was changed",
+            ),
             (4, "the nodes' histories are being joined; run it again"),
         ],
         next: "destroy its disk: copy and root there still open what they hold",

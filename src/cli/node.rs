@@ -12,7 +12,7 @@ use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members::NodeName;
 use crate::member::{End, Standing, Want, node_name};
 use crate::server::status_file::ServerStatus;
-use crate::store::Snapshot;
+use crate::store::Live;
 
 #[derive(Subcommand)]
 pub(super) enum NodeVerb {
@@ -36,6 +36,10 @@ pub(super) struct Remove {
     /// Its name, as `node list` shows it
     #[arg(value_name = "NODE", value_parser = node_name)]
     node: NodeName,
+    /// It is dead, though a record in etcd says that it lives: one without a lease, which no server writes and which never
+    /// ends
+    #[arg(long)]
+    dead: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -54,6 +58,9 @@ pub(super) struct Row {
     /// What its server says of itself.
     #[serde(skip)]
     pub(super) server: Option<ServerStatus>,
+    /// A record says that it lives which no server keeps: somebody else wrote it.
+    #[serde(skip)]
+    pub(super) forged: bool,
 }
 
 #[derive(Serialize)]
@@ -108,12 +115,7 @@ impl Remove {
         let Some(row) = nodes.iter().find(|row| row.name == name.as_str()) else {
             return Err(CommitError::Refused(Refusal::UnknownNode(name.clone())).into());
         };
-        if row.alive {
-            return Err(Failure::refused(
-                format!("cannot remove node {name}: it is alive, and would register again"),
-                "stop `kekring serve` and kube-apiserver there first, and wait 30 s; to rotate without it for once, `kekring rotate --without`",
-            ));
-        }
+        self.is_gone(row)?;
         let want = Want {
             gone: vec![name.clone()],
             ..Want::nothing()
@@ -141,14 +143,40 @@ impl Remove {
     }
 }
 
+impl Remove {
+    /// Nobody can prove that a node is dead. A server that lives keeps the lease of its record; who only writes to etcd can
+    /// forge one, and must not keep a node registered for ever.
+    fn is_gone(&self, row: &Row) -> Result<(), Failure> {
+        let name = &self.node;
+        if row.alive {
+            return Err(Failure::refused(
+                format!("cannot remove node {name}: it is alive, and would register again"),
+                "stop `kekring serve` and kube-apiserver there first, and wait 30 s (`--dead` is for a record without a lease); to rotate without it for once, `kekring rotate --without`",
+            ));
+        }
+        if row.forged && !self.dead {
+            return Err(Failure::refused(
+                format!(
+                    "cannot remove node {name}: a record in etcd says that it lives, and no server keeps it: it has no lease"
+                ),
+                "somebody else wrote it; where you know that the node is gone for good, add `--dead`: your word then counts before that record",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// How the ring stands, and every registered node, by one read; nothing is changed.
 pub(super) fn rows(together: &mut Together) -> Result<(Standing, Vec<Row>), Failure> {
     let (standing, snapshot) = together.look()?;
     let row = |(name, acknowledged): &(NodeName, Option<u64>)| {
-        let server = account(&snapshot, name);
+        let said = snapshot.live.iter().find(|it| it.node == name.as_str());
+        let alive = said.filter(|it| it.leased);
+        let server = alive.and_then(account);
         Row {
             name: name.to_string(),
-            alive: snapshot.live.iter().any(|(node, _)| node == name.as_str()),
+            alive: alive.is_some(),
+            forged: said.is_some_and(|it| !it.leased),
             acknowledged: *acknowledged,
             version: server.as_ref().map(|it| it.version.clone()).unwrap_or_default(),
             server,
@@ -158,7 +186,6 @@ pub(super) fn rows(together: &mut Together) -> Result<(Standing, Vec<Row>), Fail
     Ok((standing, rows))
 }
 
-fn account(snapshot: &Snapshot, name: &NodeName) -> Option<ServerStatus> {
-    let (_, bytes) = snapshot.live.iter().find(|(node, _)| node == name.as_str())?;
-    serde_json::from_slice(bytes).ok()
+fn account(said: &Live) -> Option<ServerStatus> {
+    serde_json::from_slice(&said.bytes).ok()
 }

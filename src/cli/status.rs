@@ -274,6 +274,12 @@ impl Others {
                     .for_each(|it| it.acknowledged = row.acknowledged);
                 continue;
             }
+            if row.forged {
+                report.warnings.push(format!(
+                    "a record in etcd says that node {0} lives, and no server keeps it: it has no lease; `kekring node remove --dead {0}` when it is gone for good",
+                    row.name
+                ));
+            }
             if !row.alive {
                 report.warnings.push(format!(
                     "node {} is silent: rotations wait for it; `kekring node remove` when it is gone for good",

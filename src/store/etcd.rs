@@ -20,7 +20,7 @@ mod write;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use read::{Said, Snapshot};
+pub use read::{Live, Said, Snapshot};
 pub use write::{Change, Pulse};
 
 use super::file::parse_name;

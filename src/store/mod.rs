@@ -5,7 +5,7 @@ mod etcd;
 mod file;
 
 pub use backup::{Backup, WithBackup, destination, generation_name};
-pub use etcd::{Change, EtcdStore, Pulse, Said, Snapshot, surplus};
+pub use etcd::{Change, EtcdStore, Live, Pulse, Said, Snapshot, surplus};
 pub use file::{FileStore, Stray};
 
 /// Where generations and the mark are kept. May block on I/O; never called on the serving thread.

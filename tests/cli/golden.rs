@@ -105,7 +105,7 @@ fn the_help_of_every_verb_is_a_golden_file() {
 /// Several nodes need an etcd: tests/ring_on_etcd shows what they say.
 const ON_ETCD: &str = "needs an etcd: see tests/ring_on_etcd";
 
-const SHOWN_ELSEWHERE: [(&str, &str); 18] = [
+const SHOWN_ELSEWHERE: [(&str, &str); 19] = [
     ("cannot do this here: node ", ON_ETCD),
     ("the ring is not changed: a newer kekring", ON_ETCD),
     ("the ring is on etcd, and is not proven there", ON_ETCD),
@@ -114,6 +114,10 @@ const SHOWN_ELSEWHERE: [(&str, &str); 18] = [
     ("cannot move the ring to files: this node's", ON_ETCD),
     ("cannot move the ring to files: ", ON_ETCD),
     (": it is alive, and would register", ON_ETCD),
+    (
+        ": a record in etcd says that it lives, and no server keeps it: it has no lease",
+        ON_ETCD,
+    ),
     (" is not removed yet: the nodes' histories", ON_ETCD),
     ("nothing was changed: the nodes' histories", ON_ETCD),
     ("the key is active, and is not used yet by ", ON_ETCD),

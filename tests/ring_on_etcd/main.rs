@@ -106,6 +106,7 @@ fn main() -> ExitCode {
         forged::a_rotation_takes_no_acknowledgement_that_the_node_did_not_give,
         strange::generations_of_strangers_stop_no_node_with_a_passphrase,
         quoted::what_others_say_of_a_node_is_shown_and_obeyed_by_no_terminal,
+        quoted::a_forged_record_without_a_lease_keeps_no_node_registered,
         quoted::the_name_of_a_key_in_etcd_forges_no_line_of_a_log_and_nothing_for_systemd,
         outage::a_member_that_is_killed_and_one_that_is_frozen_stop_nobody,
         outage::an_etcd_that_takes_no_more_changes_stops_rotations_and_nothing_else,

@@ -1,4 +1,4 @@
-//! Texts in etcd by somebody who has no key: they stay quotations.
+//! Texts in etcd by somebody who has no key: they stay quotations, and keep no node registered.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use kekring::etcd::{LeaseId, Op, Span, Txn};
 use serde_json::{Value, json};
 
 use crate::cluster::LONG;
-use crate::lab::{Lab, Must, wait_for_problem};
+use crate::lab::{Lab, Must, ended, wait_for_problem};
 use crate::support::notify::Systemd;
 use crate::support::{PATIENCE, shown, wait_until};
 
@@ -98,6 +98,44 @@ pub fn what_others_say_of_a_node_is_shown_and_obeyed_by_no_terminal() {
         is_quoted(what, &text);
     }
     is_quoted("the log", &node.log());
+}
+
+pub fn a_forged_record_without_a_lease_keeps_no_node_registered() {
+    let mut lab = Lab::of(2);
+    let account = forged_account(&mut lab);
+    let key = lab.key("live/cp-2");
+    let node = &lab.nodes[0];
+
+    // Whoever lives keeps a lease: there is nothing to say against that.
+    put_under_a_lease(&lab, key.clone(), &account);
+    let (code, said) = ended(&node.verb(&["node", "remove", "--dead", "cp-2"]));
+    assert!(code == 3 && said.contains("it is alive"), "{said}");
+
+    lab.put(key, &account);
+    let list = node.json(&["node", "list"]);
+    assert_eq!(
+        (&list["nodes"][1]["alive"], &list["nodes"][1]["version"]),
+        (&json!(false), &json!(""))
+    );
+    let status = node.json(&["status"]);
+    assert_eq!(status["nodes"][1]["serving"], false, "{status}");
+    assert!(
+        status["warnings"].to_string().contains("no server keeps it"),
+        "{status}"
+    );
+    let doctor = shown(&node.verb(&["doctor"]));
+    assert!(doctor.contains("ring/node-forged"), "{doctor}");
+
+    let (code, said) = ended(&node.verb(&["node", "remove", "cp-2"]));
+    assert!(
+        code == 3 && said.contains("it has no lease") && said.contains("`--dead`"),
+        "{said}"
+    );
+    assert_eq!(node.json(&["node", "list"])["nodes"].as_array().unwrap().len(), 2);
+    let (code, said) = ended(&node.verb(&["node", "remove", "--dead", "cp-2"]));
+    assert!(code == 0 && said.contains("destroy them"), "{said}");
+    lab.wait_until_acknowledged(1);
+    node.must(&["rotate"]);
 }
 
 pub fn the_name_of_a_key_in_etcd_forges_no_line_of_a_log_and_nothing_for_systemd() {

@@ -94,6 +94,14 @@ pub(super) fn look(config: &Config, opened: Option<&Opened>, findings: &mut Find
 }
 
 fn node(row: &Row, generation: u64, findings: &mut Findings) {
+    if row.forged {
+        findings.warning(
+            "ring/node-forged",
+            &row.name,
+            "a record in etcd says that the node lives, and no server keeps it: it has no lease",
+            format!("somebody else writes to etcd; where the node is gone for good, `kekring node remove --dead {}`", row.name),
+        );
+    }
     let said = row.acknowledged.unwrap_or_default();
     match (row.alive, said < generation) {
             (false, _) => findings.warning(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{EtcdStore, bounded};
-use crate::etcd::{EtcdError, KeyValue, Range, Revision, Span};
+use crate::etcd::{EtcdError, KeyValue, LeaseId, Range, Revision, Span};
 use crate::store::file::parse_name;
 use crate::store::{Stamp, StoreError};
 
@@ -26,12 +26,23 @@ pub struct Snapshot {
     pub shown: Vec<(String, Vec<u8>)>,
     /// What nodes have acknowledged.
     pub acknowledged: Vec<Said>,
-    /// What servers say of themselves, by node.
-    pub live: Vec<(String, Vec<u8>)>,
+    /// What servers say of themselves.
+    pub live: Vec<Live>,
     /// The nonce while histories have parted.
     pub fork: Option<[u8; 16]>,
     /// The record of the last backup.
     pub backup: Option<Vec<u8>>,
+}
+
+/// What is said of a node's server. Nothing proves who said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// The node's name.
+    pub node: String,
+    /// What is there.
+    pub bytes: Vec<u8>,
+    /// Whether it ends by itself, as all does that a server says of itself.
+    pub leased: bool,
 }
 
 /// What lies under a node's name.
@@ -100,7 +111,11 @@ impl Snapshot {
             Some(("shown", name)) if parse_name(name).is_some() => {
                 self.shown.push((name.to_owned(), kv.value));
             }
-            Some(("live", node)) => self.live.push((node.to_owned(), kv.value)),
+            Some(("live", node)) => self.live.push(Live {
+                node: node.to_owned(),
+                leased: kv.lease != LeaseId(0),
+                bytes: kv.value,
+            }),
             Some(("nodes", node)) => self.acknowledged.push(Said {
                 node: node.to_owned(),
                 bytes: kv.value,
