@@ -6,6 +6,7 @@ pub mod connection;
 mod gate;
 mod gauges;
 mod held;
+mod host;
 pub mod listener;
 mod measured;
 mod notify;

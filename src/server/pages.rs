@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::connection::Shared;
 use super::gauges::{self, Sources};
+use super::host;
 use super::places::Places;
 use super::protect::Protection;
 use crate::keyring::live::Live;
@@ -49,6 +50,9 @@ impl Pages {
     }
 
     pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<String> {
+        if let Err((code, why)) = host::check(&request) {
+            return text(code, why);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             refused

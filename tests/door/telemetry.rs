@@ -24,13 +24,13 @@ fn ten_thousand_connections_to_telemetry_disturb_nobody() {
                 }
             });
             let huge = format!(
-                "GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
                 "x".repeat(20_000)
             );
             let requests = [
                 "",
                 "GET /metrics HTTP/1.1\r\nHost: ",
-                "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
                 &huge,
             ];
             let mut held = Vec::new();
@@ -58,7 +58,7 @@ fn scrapes_whose_answers_nobody_reads_disturb_nobody() {
         let mut held: Vec<TcpStream> = Vec::new();
         for _ in 0..200 {
             let mut stream = TcpStream::connect(&address).unwrap();
-            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
             held.push(stream);
         }
         honest.goes_on();

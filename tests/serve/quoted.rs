@@ -1,12 +1,15 @@
 //! What others chose, a name, a path, stays a quotation: on one line, in every place where a server repeats it.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use serde_json::json;
 
 use crate::client::Client;
 use crate::support::notify::Systemd;
 use crate::support::{PATIENCE, Plugin, scrape, shown, wait_until};
+use crate::telemetry::ON;
 
 /// The name of a root that is not there: a line of a log, of sd_notify(3), a hint, and what a terminal would obey.
 const NAME: &str = "x\n1999-01-01T00:00:00Z ERROR forged\nWATCHDOG=trigger\nMAINPID=1\nhint: forged\r\x1b[2J\u{9b}2J\u{202e}";
@@ -97,4 +100,94 @@ fn systemd_is_told_nothing_that_a_name_says() {
         assert!(line != "WATCHDOG=trigger" && !line.contains(obeyed), "{told:?}");
     }
     assert!(server.stop().success());
+}
+
+/// The code of the answer to these bytes, and all of it.
+fn answer(address: &str, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    (code.unwrap_or_else(|| panic!("{answer:?}")), answer)
+}
+
+#[test]
+fn telemetry_answers_to_names_of_loopback_alone() {
+    let plugin = Plugin::with(ON);
+    let address = plugin.telemetry();
+    let port = address.rsplit(':').next().unwrap();
+
+    for host in [
+        "localhost",
+        "LOCALHOST",
+        "127.0.0.1",
+        "127.1.2.3",
+        "[::1]",
+        &address,
+        &format!("localhost:{port}"),
+        &format!("[::1]:{port}"),
+    ] {
+        for path in ["/livez", "/readyz?verbose", "/metrics"] {
+            let (code, all) = answer(&address, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(code, 200, "{host}: {all}");
+        }
+    }
+    for host in [
+        "",
+        "evil.example",
+        &format!("evil.example:{port}"),
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "x@localhost",
+        "10.0.0.1",
+        "0.0.0.0",
+        "[::]",
+        "node-under-test",
+    ] {
+        for request in [
+            "GET /readyz?verbose",
+            "GET /metrics",
+            "HEAD /livez",
+            "POST /livez",
+            "GET /nothing",
+        ] {
+            let (code, all) = answer(&address, &format!("{request} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(code, 421, "{host}: {all}");
+            assert!(!all.contains("kekring_") && !all.contains("evil"), "{all}");
+        }
+    }
+}
+
+#[test]
+fn telemetry_says_why_it_does_not_answer_and_wants_one_host() {
+    let plugin = Plugin::with(ON);
+    let address = plugin.telemetry();
+
+    let (_, all) = answer(&address, "GET /livez HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert!(all.ends_with("only those are answered\n"), "{all}");
+    for (request, code) in [
+        ("GET /livez HTTP/1.0\r\n\r\n", 200),
+        ("GET /livez HTTP/1.0\r\nHost: evil.example\r\n\r\n", 421),
+        ("GET /livez HTTP/1.1\r\n\r\n", 400),
+        (
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+            400,
+        ),
+        (
+            "GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            421,
+        ),
+        (
+            "GET http://localhost/livez HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            421,
+        ),
+        (
+            "GET http://localhost/livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            200,
+        ),
+    ] {
+        assert_eq!(answer(&address, request).0, code, "{request:?}");
+    }
 }

@@ -79,11 +79,11 @@ fn what_is_no_http_1_and_a_head_over_8_kib_get_no_page() {
     let plugin = Plugin::with(ON);
     let address = plugin.telemetry();
     let huge = format!(
-        "GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
         "x".repeat(20_000)
     );
     let many = format!(
-        "GET /metrics HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
         "X: y\r\n".repeat(65)
     );
 
@@ -238,7 +238,7 @@ fn a_client_that_drips_bytes_is_closed_all_the_same() {
 #[test]
 fn a_second_request_needs_a_second_connection() {
     let plugin = Plugin::with(ON);
-    let request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
     let answer = rest_of(open(&plugin.telemetry(), &[&request[..], &request[..]].concat()));
 
