@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{API_VERSION, Config, KIND, MAX_SOCKET_PATH, Store, Telemetry};
+use super::{API_VERSION, Config, KIND, MAX_SOCKET_PATH, Rotation, Store, Telemetry, shown_duration};
 use crate::root::{MAX_ROOTS, RootConfig};
+
+/// Shortest period of a ring that is meant to last: at this one it is full after a year.
+const SHORTEST: Duration = Duration::from_secs(3600);
 
 impl Config {
     pub(super) fn check(&self) -> Result<(), String> {
@@ -22,9 +25,7 @@ impl Config {
         self.check_roots()?;
         self.check_socket()?;
         self.telemetry.address()?;
-        if self.rotation.period < Duration::from_secs(1) {
-            return Err("rotation.period is under 1 s".into());
-        }
+        self.check_rotation()?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if self.node.name.len() > 253 || !self.node.name.chars().all(plain) {
             return Err(
@@ -75,6 +76,26 @@ impl Config {
             ));
         }
         self.ring.roots.iter().try_for_each(check_root)
+    }
+
+    /// Every key is kept: a period of seconds fills a ring within days, and mostly it was meant to be one of days.
+    fn check_rotation(&self) -> Result<(), String> {
+        let Rotation { period, allow_short } = self.rotation;
+        if period < Duration::from_secs(1) {
+            return Err("rotation.period is under 1 s".into());
+        }
+        if period >= SHORTEST || allow_short || self.development {
+            return Ok(());
+        }
+        let shown = shown_duration(period);
+        let meant = match shown.trim_end_matches(char::is_alphabetic).parse::<u16>() {
+            Ok(number) => format!("{number}d may be meant, and "),
+            Err(_) => String::new(),
+        };
+        Err(format!(
+            "rotation.period is {shown}, under {}: every key is kept, and the ring would soon be full; {meant}tests set rotation.allowShort: true",
+            shown_duration(SHORTEST)
+        ))
     }
 
     fn check_socket(&self) -> Result<(), String> {

@@ -17,7 +17,7 @@ enum Form {
 }
 
 /// Every key that a variable can set.
-const KEYS: [(&str, &[&str], Form); 24] = [
+const KEYS: [(&str, &[&str], Form); 25] = [
     ("KEKRING_NODE_NAME", &["node", "name"], Form::Text),
     (
         "KEKRING_NODE_MACHINE_ID_FILE",
@@ -86,6 +86,11 @@ const KEYS: [(&str, &[&str], Form); 24] = [
     ("KEKRING_RING_MIRROR", &["ring", "mirror"], Form::Text),
     ("KEKRING_RING_ROOTS", &["ring", "roots"], Form::Yaml),
     ("KEKRING_ROTATION_PERIOD", &["rotation", "period"], Form::Text),
+    (
+        "KEKRING_ROTATION_ALLOW_SHORT",
+        &["rotation", "allowShort"],
+        Form::Yaml,
+    ),
     ("KEKRING_TELEMETRY_LISTEN", &["telemetry", "listen"], Form::Text),
     (
         "KEKRING_TELEMETRY_LOG_FORMAT",

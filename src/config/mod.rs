@@ -154,17 +154,20 @@ impl Default for Store {
 
 /// Automatic rotation.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Rotation {
     /// Age at which the active key is replaced.
     #[serde(deserialize_with = "values::duration")]
     pub period: Duration,
+    /// That it may be under an hour.
+    pub allow_short: bool,
 }
 
 impl Default for Rotation {
     fn default() -> Self {
         Self {
             period: Duration::from_secs(30 * 86_400),
+            allow_short: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Plugin;
+use crate::support::{Plugin, shown};
 use crate::{assert_error, parts};
 
 const GOOD: &str = "apiVersion: kekring/v1alpha1
@@ -141,6 +141,31 @@ fn an_unknown_key_is_refused_at_every_level() {
         let output = plugin.verb(&["config", "check"]);
         assert_eq!(output.status.code(), Some(2), "{tweak}");
         assert_error(&output, 2, "unknwon");
+    }
+}
+
+#[test]
+fn a_period_under_an_hour_is_refused_unless_it_may_be_short() {
+    let plugin = Plugin::unmade("{}");
+    for (rotation, wanted) in [
+        (
+            "{period: 30s}",
+            "rotation.period is 30s, under 1h: every key is kept, and the ring would soon be full; 30d may be meant, and tests set rotation.allowShort: true",
+        ),
+        (
+            "{period: 59m 59s, allowShort: false}",
+            "rotation.period is 59m59s, under 1h: every key is kept, and the ring would soon be full; tests set",
+        ),
+        ("{allowShort: 1}", "expected a boolean"),
+        ("{period: 0s, allowShort: true}", "under 1 s"),
+    ] {
+        plugin.configure(&format!("{{rotation: {rotation}}}"));
+        assert_error(&plugin.verb(&["config", "check"]), 2, wanted);
+    }
+    for rotation in ["{period: 1h}", "{period: 1s, allowShort: true}"] {
+        plugin.configure(&format!("{{rotation: {rotation}}}"));
+        let checked = plugin.verb(&["config", "check"]);
+        assert!(checked.status.success(), "{rotation}: {}", shown(&checked));
     }
 }
 

@@ -211,6 +211,7 @@ fn keeps(root: &Value, schema: &Value, value: &Value) -> bool {
             "array" => value.is_array(),
             "string" => value.is_string(),
             "integer" => value.is_i64(),
+            "boolean" => value.is_boolean(),
             other => panic!("type {other}: teach it to this test"),
         },
         ("const", _) => value == wanted,

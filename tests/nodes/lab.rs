@@ -71,7 +71,7 @@ impl Lab {
             dir: dir.path().to_owned(),
             tls: cluster.tls(),
             endpoints: (0..3).map(|it| cluster.url(it).to_owned()).collect(),
-            tweaks: json!({"rotation": {"period": period}}),
+            tweaks: json!({"rotation": {"period": period, "allowShort": true}}),
         };
         Self {
             nodes: Vec::new(),

@@ -40,7 +40,8 @@ impl World {
             json!({"store": {"file": {"dir": place}}})
         };
         let telemetry = json!({"listen": "127.0.0.1:0"});
-        let tweaks = json!({"ring": ring, "rotation": {"period": period}, "telemetry": telemetry});
+        let tweaks =
+            json!({"ring": ring, "rotation": {"period": period, "allowShort": true}, "telemetry": telemetry});
         plugin.configure(&tweaks.to_string());
         let made = plugin.verb(&["init", "--no-recovery"]);
         assert!(made.status.success(), "{}", shown(&made));

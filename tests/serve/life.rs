@@ -233,7 +233,7 @@ fn a_second_node_s_machine_serves_the_ring_and_does_not_rotate_it() {
     let id = plugin.dir.join("machine-id");
     fs::write(&id, "00000000000000000000000000000001\n").unwrap();
     plugin.configure(&format!(
-        "{{node: {{machineIdFile: {}}}, rotation: {{period: 1s}}}}",
+        "{{node: {{machineIdFile: {}}}, rotation: {{period: 1s, allowShort: true}}}}",
         id.display()
     ));
     plugin.serve();

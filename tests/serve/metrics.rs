@@ -352,7 +352,7 @@ fn a_ring_that_is_not_rotated_becomes_overdue_and_says_that_it_is_frozen() {
     let id = plugin.dir.join("machine-id");
     fs::write(&id, "00000000000000000000000000000001\n").unwrap();
     plugin.configure(&format!(
-        "{{node: {{machineIdFile: {}}}, rotation: {{period: 2s}}, telemetry: {{listen: '127.0.0.1:0'}}}}",
+        "{{node: {{machineIdFile: {}}}, rotation: {{period: 2s, allowShort: true}}, telemetry: {{listen: '127.0.0.1:0'}}}}",
         id.display()
     ));
     plugin.serve();
@@ -367,7 +367,8 @@ fn a_ring_that_is_not_rotated_becomes_overdue_and_says_that_it_is_frozen() {
 
 #[test]
 fn rotations_that_the_server_begins_count_and_so_do_those_that_fail() {
-    let mut plugin = Plugin::prepared("{rotation: {period: 1s}, telemetry: {listen: '127.0.0.1:0'}}");
+    let mut plugin =
+        Plugin::prepared("{rotation: {period: 1s, allowShort: true}, telemetry: {listen: '127.0.0.1:0'}}");
     plugin.serve();
     let lab = Lab::of(plugin);
     let rotations = |result| lab.value("kekring_rotations_total", &[("result", result)]);

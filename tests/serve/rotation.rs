@@ -57,7 +57,7 @@ fn encrypt_uses_what_status_said_on_that_connection_across_a_rotation() {
 
 #[test]
 fn status_and_encrypt_never_disagree_while_keys_rotate_by_themselves() {
-    let plugin = Plugin::with("{rotation: {period: 1s}}");
+    let plugin = Plugin::with("{rotation: {period: 1s, allowShort: true}}");
     let socket = plugin.socket.clone();
     let done = AtomicBool::new(false);
 
@@ -145,7 +145,7 @@ fn fresh_skips_the_prepared_key() {
 
 #[test]
 fn a_prepared_key_waits_for_its_activation_by_hand() {
-    let plugin = Plugin::with("{rotation: {period: 1s}}");
+    let plugin = Plugin::with("{rotation: {period: 1s, allowShort: true}}");
     wait_until("a first rotation", PATIENCE, || {
         plugin.json(&["status"])["generation"] != 1
     });

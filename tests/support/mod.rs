@@ -49,7 +49,7 @@ impl Plugin {
     }
 
     /// The same with other settings: YAML that is laid over the configuration, such as
-    /// `{rotation: {period: 2s}, socket: {mode: "0660"}}`. Mappings are merged, null takes a key away, all else is replaced.
+    /// `{rotation: {period: 2s, allowShort: true}, socket: {mode: "0660"}}`. Mappings are merged, null takes a key away, all else is replaced.
     pub(crate) fn with(config_tweaks: &str) -> Self {
         let mut plugin = Self::prepared(config_tweaks);
         plugin.serve();
