@@ -18,6 +18,7 @@ mod progress;
 mod recovery;
 mod restore;
 mod ring;
+mod room;
 mod root;
 mod root_add;
 mod root_remove;

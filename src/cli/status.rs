@@ -11,11 +11,12 @@ use super::failure::Failure;
 use super::node::rows;
 use super::output::{Form, Output};
 use super::place::{Place, own_custody};
+use super::room;
 use super::rotate::clocks;
 use super::together::Together;
 use super::watch::{Look, watch};
 use crate::config::{Config, duration};
-use crate::custody::{Custody, OpenError, Opened};
+use crate::custody::{Custody, OpenError, Opened, Room};
 use crate::keyring::ring::Ring;
 use crate::keyring::schedule::{self, Due};
 use crate::member::Standing;
@@ -171,6 +172,10 @@ fn ring(report: &mut Report, opened: &Opened, config: &Config) {
             .push(format!("the ring is frozen, it does not rotate: {reason}"));
     }
     report.warnings.extend(suspended(stored));
+    let full = room::warning(&Room::of(opened), clocks.now, config.rotation.period);
+    report.warnings.extend(full.map(|why| {
+        format!("{why}; hint: set a longer rotation.period, and see by `kekring keys list` who rotates")
+    }));
     if report.slots.len() == 1 {
         report
             .warnings

@@ -11,6 +11,7 @@ mod error;
 mod frozen;
 mod history;
 mod open;
+mod room;
 mod slots;
 mod unlock;
 
@@ -18,6 +19,7 @@ pub use commit::{Prepared, test_keys};
 pub use error::{CommitError, OpenError};
 pub use frozen::{Frozen, Reason};
 pub use open::Version;
+pub use room::{FOR_ROTATIONS, Room};
 pub use slots::opens;
 pub use unlock::{Derivations, MOST_DERIVATIONS};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::custody::Opened;
+use crate::custody::{Opened, Room};
 use crate::keyring::members;
 use crate::keyring::ring::UnixTime;
 use crate::keyring::schedule::{self, Clocks, Due};
@@ -46,6 +46,10 @@ pub struct RingHealth {
     pub states: Vec<(&'static str, usize)>,
     /// How many root slots open it.
     pub slots: usize,
+    /// How full it is.
+    pub room: Room,
+    /// The time until it rotates no more, at today's pace.
+    pub room_left: Duration,
     /// The last backup, where one is known.
     pub backup: Option<BackupHealth>,
     /// When the next rotation is due by the wall clock; `None` while one waits for an operator or the ring is frozen.
@@ -90,7 +94,7 @@ impl RingHealth {
         let (active, next) = (ring.active()?, ring.pre_active()?);
         let due = schedule::due(ring, clocks, period);
         let (age, due_age) = (schedule::age(ring, clocks), schedule::due_age(ring, period));
-        let now = clocks.now.0;
+        let (now, room) = (clocks.now.0, Room::of(opened));
         let shared = members::registered(&ring.members).next().is_some();
         let rotation = match due {
             Due::In(wait) => Some(now.saturating_add(wait.as_secs())),
@@ -110,6 +114,8 @@ impl RingHealth {
             keys: ring.keys.len(),
             states: STATES.map(|state| (state, count(state))).to_vec(),
             slots: opened.head.header.slots.len(),
+            room,
+            room_left: room.left(clocks.now, period),
             backup: opened.backup.as_ref().map(|backup| BackupHealth {
                 written: backup.written,
                 missing: backup.lacks(ring).count(),

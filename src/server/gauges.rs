@@ -30,6 +30,7 @@ pub(super) fn collect(sources: &Sources<'_>) -> Gauges {
         keys(&mut gauges, ring);
         rotation(&mut gauges, ring);
         copies(&mut gauges, ring);
+        room(&mut gauges, ring);
     }
     if let Some(several) = &sources.health.several {
         nodes(&mut gauges, several);
@@ -172,6 +173,19 @@ fn nodes(gauges: &mut Gauges, several: &SeveralHealth) {
         "histories_parted",
         "1 while the nodes' histories of the ring have parted and are not joined yet",
         several.parted,
+    );
+}
+
+fn room(gauges: &mut Gauges, ring: &RingHealth) {
+    gauges.ratio(
+        "ring_used_ratio",
+        "What the ring takes of the length that rotations may use; they end at 1",
+        ring.room.ratio(),
+    );
+    gauges.span(
+        "ring_room_left",
+        "The time until rotations end at today's pace, in seconds",
+        ring.room_left,
     );
 }
 

@@ -1,5 +1,7 @@
 //! What is so at the moment of a scrape.
 
+use std::time::Duration;
+
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
@@ -31,6 +33,17 @@ impl Gauges {
     /// Whether something is so.
     pub fn whether(&mut self, name: &str, help: &str, so: bool) {
         self.number(name, help, usize::from(so));
+    }
+
+    /// A part of a whole, 1 being all of it; `ratio` ends its name.
+    pub fn ratio(&mut self, name: &str, help: &str, value: f64) {
+        self.0.register(name, help, ConstGauge::new(value));
+    }
+
+    /// A span of time; `_seconds` is appended to the name.
+    pub fn span(&mut self, name: &str, help: &str, span: Duration) {
+        self.0
+            .register_with_unit(name, help, Unit::Seconds, ConstGauge::new(span.as_secs()));
     }
 
     /// A point in time; `_seconds` is appended to the name.

@@ -1,7 +1,15 @@
 //! The ring.
 
 use std::fs;
+use std::sync::Arc;
 
+use kekring::crypto::secret::Key32;
+use kekring::custody::Custody;
+use kekring::keyring::ring::{Key, Ring};
+use kekring::keyring::{KeyId, lifecycle};
+use kekring::root::{PathConfig, RootConfig};
+use kekring::store::FileStore;
+use kekring::telemetry::now;
 use serde_json::json;
 
 use crate::world::{Node, mode};
@@ -180,6 +188,59 @@ fn a_ring_that_grows_too_fast_is_named() {
     let finding = node.doctor().finding("warning", "ring/growth");
 
     assert!(finding.message.contains("within a day"), "{finding:?}");
+}
+
+/// A ring with so many keys, the newest among them.
+fn fill(node: &Node, keys: u64) {
+    let path = node.path("root.key");
+    let custody = Custody {
+        store: Box::new(FileStore::new(node.path("ring"), Some(node.path("mirror")))),
+        roots: vec![RootConfig::File(PathConfig { path }).build()],
+        machine: fs::read_to_string("/etc/machine-id").ok(),
+        shared: false,
+        development: false,
+        expected: None,
+        writer: [9; 16],
+    };
+    let opened = custody.open(None, now()).unwrap();
+    let mut next = lifecycle::activate(&opened.ring, Key32::generate().unwrap(), now()).unwrap();
+    let newest = next.keys.split_off(1);
+    for sequence in 2..keys {
+        next.keys.push(renamed(&next, &next.keys[0], sequence));
+    }
+    for (sequence, key) in (keys..).zip(&newest) {
+        let material = Arc::clone(&key.material);
+        next.keys.push(Key {
+            id: KeyId::derive(next.id, sequence, &material),
+            ..key.clone()
+        });
+    }
+    custody.commit(&opened, next, now()).unwrap();
+}
+
+fn renamed(ring: &Ring, like: &Key, sequence: u64) -> Key {
+    let material = Arc::new(Key32::generate().unwrap());
+    Key {
+        id: KeyId::derive(ring.id, sequence, &material),
+        material,
+        ..like.clone()
+    }
+}
+
+#[test]
+fn a_ring_that_becomes_full_is_named_with_the_time_that_is_left() {
+    let node = Node::good();
+    let good = node.doctor();
+    assert!(good.finding("ok", "ring/room").message.contains("less than half"));
+    fill(&node, 8000);
+
+    let finding = node.doctor().finding("warning", "ring/room");
+    let status = node.plugin.json(&["status"])["warnings"].to_string();
+
+    for said in [finding.message, status] {
+        assert!(said.contains("% of what rotations may use, with 800"), "{said}");
+        assert!(said.contains("they end in"), "{said}");
+    }
 }
 
 #[test]

@@ -288,6 +288,14 @@ fn the_ring_is_described_and_a_rotation_moves_what_it_should() {
         assert_eq!(time("next_key_created"), next.created);
         let (period, due) = (30 * 86_400, time("rotation_due") - time("active_key_activated"));
         assert!((period..=period * 11 / 10 + 2).contains(&due), "{due}");
+        let used = scrape.value("kekring_ring_used_ratio", &[]);
+        let length = fs::metadata(lab.plugin.newest()).unwrap().len();
+        assert!(
+            (used * 917_504.0 - f64::from(u32::try_from(length).unwrap())).abs() < 0.5,
+            "{used}"
+        );
+        let left = whole(scrape.value("kekring_ring_room_left_seconds", &[]));
+        assert_eq!((left % period, left / period > 10_000), (0, true), "{left}");
         let states = [
             ("active", 1),
             ("pre-active", 1),

@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::finding::Findings;
 use crate::cli::failure::Failure;
 use crate::cli::place::{file_store, own_custody};
+use crate::cli::room;
 use crate::cli::root::{Tried, id, tried};
 use crate::cli::rotate::clocks;
 use crate::config::{Config, Store, shown_duration};
-use crate::custody::{Custody, Opened};
+use crate::custody::{Custody, Opened, Room};
 use crate::keyring::schedule::{self, Clocks, Due};
 use crate::store::Stray;
 use crate::telemetry::now;
@@ -100,6 +101,7 @@ pub(super) fn look(config: &Config, opened: &Opened, findings: &mut Findings) {
     state(&shown, opened, findings);
     copies(&shown, opened, findings);
     backup(&shown, opened, findings);
+    room(&shown, config, opened, findings);
     rotation(&shown, config, opened, findings);
 }
 
@@ -221,6 +223,18 @@ fn backup(shown: &str, opened: &Opened, findings: &mut Findings) {
             "`kekring backup FILE`, and move the file off this machine",
         ),
         None => findings.ok(id, shown, "the last backup has every key"),
+    }
+}
+
+/// Every key is kept, and a ring has a greatest length.
+fn room(shown: &str, config: &Config, opened: &Opened, findings: &mut Findings) {
+    let id = "ring/room";
+    let remedy = "set a longer rotation.period, and see by `kekring keys list` who rotates";
+    let room = Room::of(opened);
+    match room::warning(&room, now(), config.rotation.period) {
+        None => findings.ok(id, shown, "rotations have used less than half of their room"),
+        Some(why) if room.is_used_up() => findings.failure(id, shown, why, remedy),
+        Some(why) => findings.warning(id, shown, why, remedy),
     }
 }
 
