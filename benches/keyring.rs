@@ -43,6 +43,7 @@ fn ring_of(keys: u64) -> Ring {
             created: UnixTime(1),
             activated: used,
             deactivated: used.filter(|_| state == KeyState::Deactivated),
+            decrypt_only: false,
         }
     };
     let older = (1..keys).map(|sequence| key(sequence, KeyState::Deactivated));
@@ -56,6 +57,10 @@ fn ring_of(keys: u64) -> Ring {
         machine: None,
         development: false,
         members: Vec::new(),
+        replaced: Vec::new(),
+        removed: Vec::new(),
+        retirements: Vec::new(),
+        superseding: Vec::new(),
     }
 }
 
@@ -72,6 +77,8 @@ fn stored(ring: &Ring) -> Vec<u8> {
             kind: generation::SlotKind::File.into(),
             name: "bench".into(),
             sealed: vec![0; 100],
+            created: UnixTime(1),
+            replaces: None,
         }],
     };
     generation::encode(&header, ring, &Key32::take(&mut RING_KEY.clone())).unwrap()

@@ -22,6 +22,29 @@ fn main() {
     }
 }
 
+/// Generations that begin a body each, beside the first nine.
+const BODIES: [&str; 10] = [
+    "a key that only decrypts",
+    "a suspended key that only decrypts and was in use",
+    "destroyed keys, two of one number and one of the highest",
+    "times before the key was made",
+    "replaced ring keys and removed slots",
+    "retirements, one of them withdrawn",
+    "a retirement of keys by number, by the longest name",
+    "records of replaced ring keys",
+    "nodes, one of them removed",
+    "all of it",
+];
+
+/// And those that begin a header.
+const HEADERS: [&str; 5] = [
+    "two parents",
+    "a slot of kind helper is kept",
+    "a slot of a negative kind is kept",
+    "a slot that took the place of another",
+    "all of it",
+];
+
 type Beginning = (&'static str, String, u8, Vec<u8>);
 
 fn beginnings() -> Vec<Beginning> {
@@ -56,7 +79,7 @@ fn beginnings() -> Vec<Beginning> {
             inside(&bytes).to_vec(),
         );
     }
-    for (name, bytes, _) in vectors("generation.json", "bytes", 1500).into_iter().take(1) {
+    for (_, bytes, _) in vectors("generation.json", "bytes", 1500).into_iter().take(1) {
         let message = wire::StoredGeneration::decode(inside(&bytes)).unwrap();
         add(
             "generation",
@@ -84,21 +107,24 @@ fn beginnings() -> Vec<Beginning> {
             );
         }
     }
-    for (file, choice) in [("mark.json", 0), ("backup.json", 1)] {
+    for (file, choice) in [("mark.json", 0), ("backup.json", 1), ("superseded.json", 2)] {
         for (name, bytes, _) in vectors(file, "bytes", 500).into_iter().take(5) {
             add("mark", &format!("raw {file} {name}"), choice, bytes.clone());
-            add("mark", &format!("message {file} {name}"), choice + 2, bytes);
+            add("mark", &format!("message {file} {name}"), choice + 3, bytes);
         }
     }
-    for (name, bytes, _) in vectors("acknowledgement.json", "bytes", 500).into_iter().take(5) {
+    for (name, bytes, _) in vectors("acknowledgement.json", "bytes", 500).into_iter().take(7) {
         add("node", &format!("raw {name}"), 0, bytes.clone());
         add("node", &format!("message {name}"), 1, bytes);
     }
     for (name, bytes, _) in vectors("generation.json", "bytes", 1500) {
-        if name == "nodes, one of them removed" {
-            let message = wire::StoredGeneration::decode(inside(&bytes)).unwrap();
-            let body = plain(&message, &WORLD.ring_key).unwrap();
+        let message = || wire::StoredGeneration::decode(inside(&bytes)).unwrap();
+        if BODIES.contains(&name.as_str()) {
+            let body = plain(&message(), &WORLD.ring_key).unwrap();
             add("generation", &format!("body {name}"), 2, body);
+        }
+        if HEADERS.contains(&name.as_str()) {
+            add("generation", &format!("header {name}"), 3, message().header);
         }
     }
     requests(&mut add);

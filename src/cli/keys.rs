@@ -50,10 +50,14 @@ struct Listing {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Row {
     id: String,
     sequence: u64,
     state: &'static str,
+    /// It came from a generation under a replaced ring key, and never encrypts again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    decrypt_only: bool,
     /// As kube-apiserver's metrics show the key.
     hash: String,
     created: Option<String>,
@@ -125,6 +129,7 @@ fn listing(ring: &Ring) -> Listing {
         id: tomb.id.to_string(),
         sequence: tomb.id.sequence(),
         state: "destroyed",
+        decrypt_only: false,
         hash: tomb.id.hashed(),
         created: None,
         activated: None,
@@ -141,6 +146,7 @@ fn row(key: &Key) -> Row {
         id: key.id.to_string(),
         sequence: key.id.sequence(),
         state: key.state_name(),
+        decrypt_only: key.decrypt_only,
         hash: key.id.hashed(),
         created: Some(shown_time(key.created)),
         activated: key.activated.map(shown_time),
@@ -153,7 +159,10 @@ fn text(row: &Row) -> Vec<String> {
     let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "-".to_owned());
     vec![
         row.id.clone(),
-        row.state.to_owned(),
+        match row.decrypt_only {
+            true => format!("{}, decrypt only", row.state),
+            false => row.state.to_owned(),
+        },
         time(&row.created),
         time(&row.activated),
         time(&row.deactivated),

@@ -195,8 +195,9 @@ pub(super) const ALL: &[Lesson] = &[
     Lesson {
         verb: "root remove",
         purpose: "The ring key is replaced, so every root that stays must be at hand: the configured ones, and the recovery code by \
-            --open-with. Backups and snapshots stay what they are: the removed root opens them, and the keys in them. \
-            A removal that broke off is finished by the same command.",
+            --open-with. What is sealed under the old ring key counts for nothing from then on, whoever writes it. Older \
+            generations are deleted where the ring has all of them; what stays is named. Backups and snapshots stay what they \
+            are: the removed root opens them, and the keys in them. A removal that broke off is finished by the same command.",
         examples: &[
             (
                 "a root that is retired; its id is in `kekring root list`",
@@ -248,13 +249,22 @@ pub(super) const ALL: &[Lesson] = &[
     Lesson {
         verb: "restore",
         purpose: "On a fresh machine the backup becomes the ring. Where a ring is, the two are joined: every key of both, and nothing is \
-            overwritten. A ring of another machine serves and does not rotate until --adopt binds it to this one; the other \
+            overwritten. A backup under a ring key that was replaced, as by `root remove`, gives its keys, which decrypt and \
+            nothing else. A ring of another machine serves and does not rotate until --adopt binds it to this one; the other \
             machine must not serve it any more.",
         examples: &[
             ("", "kekring restore /mnt/backup/kekring.ring"),
             (
+                "every generation of a directory, as of a mirror",
+                "kekring restore /mnt/second-disk/kekring",
+            ),
+            (
                 "onto a new machine that takes the old one's place",
                 "kekring restore /mnt/backup/kekring.ring --adopt",
+            ),
+            (
+                "no root opens what is newer, and theirs is lost for good",
+                "kekring restore /mnt/backup/kekring.ring --abandon-unreadable",
             ),
         ],
         codes: &[REFUSED],
@@ -264,8 +274,15 @@ pub(super) const ALL: &[Lesson] = &[
         verb: "ring accept",
         purpose: "A ring is frozen when this node has used a newer generation than any that can be read. First put that generation back: \
             from the mirror, or from a backup by `kekring restore`. Only when it is lost for good, accept: a key that is in \
-            no copy is lost, with what it encrypted.",
-        examples: &[("show what would be accepted", "kekring ring accept")],
+            no copy is lost, with what it encrypted. Where a root was removed in each of two histories, it decides whose ring \
+            key is the ring's; the other's keys then wait for `kekring restore`.",
+        examples: &[
+            ("show what would be accepted", "kekring ring accept"),
+            (
+                "between two ring keys, as it shows them",
+                "kekring ring accept --head gen-9-0a1b2c3d",
+            ),
+        ],
         codes: &[REFUSED, WAITING],
         next: "",
     },

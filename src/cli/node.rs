@@ -12,7 +12,7 @@ use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members::NodeName;
 use crate::member::{End, Standing, Want, node_name};
 use crate::server::status_file::ServerStatus;
-use crate::store::Live;
+use crate::store::Entry;
 
 #[derive(Subcommand)]
 pub(super) enum NodeVerb {
@@ -168,9 +168,9 @@ impl Remove {
 
 /// How the ring stands, and every registered node, by one read; nothing is changed.
 pub(super) fn rows(together: &mut Together) -> Result<(Standing, Vec<Row>), Failure> {
-    let (standing, snapshot) = together.look()?;
+    let (standing, live) = together.look()?;
     let row = |(name, acknowledged): &(NodeName, Option<u64>)| {
-        let said = snapshot.live.iter().find(|it| it.node == name.as_str());
+        let said = live.iter().find(|it| it.name == name.as_str());
         let alive = said.filter(|it| it.leased);
         let server = alive.and_then(account);
         Row {
@@ -186,6 +186,6 @@ pub(super) fn rows(together: &mut Together) -> Result<(Standing, Vec<Row>), Fail
     Ok((standing, rows))
 }
 
-fn account(said: &Live) -> Option<ServerStatus> {
+fn account(said: &Entry) -> Option<ServerStatus> {
     serde_json::from_slice(&said.bytes).ok()
 }

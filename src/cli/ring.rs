@@ -9,7 +9,7 @@ use super::output::Output;
 use super::place::{Place, custody};
 use super::together::Together;
 use super::wait::{Wait, none_waits};
-use crate::custody::{Frozen, Opened};
+use crate::custody::{Custody, Frozen, Opened};
 use crate::telemetry::{now, plain};
 
 #[derive(Subcommand)]
@@ -26,7 +26,11 @@ pub(super) enum RingVerb {
 #[derive(Args)]
 pub(super) struct Accept {
     /// The name of the generation to go on from, as this verb shows it
+    #[arg(conflicts_with = "head")]
     generation: Option<String>,
+    /// The same; between two ring keys it decides for that of this generation
+    #[arg(long, value_name = "GENERATION")]
+    head: Option<String>,
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
@@ -38,7 +42,13 @@ pub(super) struct Accept {
 struct Decision {
     /// The generation that the ring goes on from.
     from: String,
+    /// The generations between whose ring keys it decides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    between: Vec<String>,
     reasons: Vec<String>,
+    /// Whether a generation that is missing destroyed keys, which may be here again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    destruction_lost: bool,
     /// The key that was in use and is in no copy.
     lost: Option<String>,
     accepted: bool,
@@ -77,10 +87,17 @@ impl Accept {
                 frozen.remedy(),
             ));
         }
-        let mut decision = decision(&opened, frozen);
-        if self.generation.as_ref() != Some(&decision.from) {
+        let wanted = self.head.as_ref().or(self.generation.as_ref());
+        let between: Vec<String> = frozen.heads().cloned().collect();
+        let chosen = wanted.filter(|name| between.contains(name));
+        let opened = match chosen {
+            Some(name) => custody.open_for(&opened, name, now())?,
+            None => opened,
+        };
+        let mut decision = decision(&opened, between);
+        if wanted != Some(&decision.from) || (chosen.is_none() && !decision.between.is_empty()) {
             self.output.print(&decision, text);
-            return Err(self.undecided(&decision));
+            return Err(undecided(wanted, &decision));
         }
         let after = custody.accept(&opened, now())?;
         decision.accepted = true;
@@ -95,29 +112,38 @@ impl Accept {
         self.output.print(&decision, text);
         none_waits(&config, &decision.waiting)
     }
+}
 
-    fn undecided(&self, decision: &Decision) -> Failure {
-        let hint = format!(
+fn undecided(wanted: Option<&String>, decision: &Decision) -> Failure {
+    let hint = match decision.between.as_slice() {
+        [] => format!(
             "`kekring ring accept {}` decides so; it cannot be undone",
             decision.from
-        );
-        match &self.generation {
-            None => Failure::refused("nothing was accepted", hint),
-            Some(other) => Failure::refused(
-                format!("nothing was accepted: {other} is not the generation to go on from"),
-                hint,
-            ),
-        }
+        ),
+        heads => format!(
+            "`kekring ring accept --head {}` decides so; it cannot be undone",
+            heads.join("`, or `kekring ring accept --head ")
+        ),
+    };
+    match wanted {
+        None => Failure::refused("nothing was accepted", hint),
+        Some(other) => Failure::refused(
+            format!("nothing was accepted: {other} is not the generation to go on from"),
+            hint,
+        ),
     }
 }
 
-fn decision(opened: &Opened, frozen: &Frozen) -> Decision {
+fn decision(opened: &Opened, between: Vec<String>) -> Decision {
+    let reasons = opened.frozen.iter().flat_map(Frozen::reasons);
     Decision {
         from: opened.head.name.trim_end_matches(".ring").to_owned(),
-        reasons: frozen.reasons().map(ToString::to_string).collect(),
+        between,
+        reasons: reasons.map(ToString::to_string).collect(),
         lost: opened.lost().map(ToString::to_string),
+        destruction_lost: opened.destruction_is_lost(),
         accepted: false,
-        generation: opened.ring.generation,
+        generation: Custody::accepted_generation(opened),
         active: name(opened.ring.active()),
         waiting: Vec::new(),
     }
@@ -135,12 +161,22 @@ fn text(it: &Decision) -> String {
         }
         None => text += "lost: no key that was in use\n",
     }
+    if it.destruction_lost {
+        text += "lost: that keys were destroyed; they may be here again\n";
+    }
     text += &match it.accepted {
         true => format!(
             "accepted: the ring goes on from {} as generation {}, active key {}",
             it.from, it.generation, it.active
         ),
-        false => format!("the ring would go on from {}", it.from),
+        false if !it.between.is_empty() => format!(
+            "the ring would go on under the ring key of {}",
+            it.between.join(", or of ")
+        ),
+        false => format!(
+            "the ring would go on from {} as generation {}",
+            it.from, it.generation
+        ),
     };
     text
 }

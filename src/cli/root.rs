@@ -19,7 +19,7 @@ pub(super) enum Root {
     List(Output),
     /// Make a slot for each configured root that opens none, or for a new recovery code
     Add(root_add::Add),
-    /// Remove slots for good: a new ring key, and no older generation in the store
+    /// Remove slots for good: a new ring key, and what is under the old one counts for nothing
     Remove(root_remove::Remove),
     /// Try each configured root on each slot
     Verify(Verify),

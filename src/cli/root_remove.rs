@@ -14,12 +14,13 @@ use super::wait::{Wait, none_waits};
 use crate::config::Config;
 use crate::custody::{CommitError, Custody, Opened, Slot, opens};
 use crate::root::RootKey;
+use crate::store::shell_word;
 use crate::telemetry::{now, plain};
 
 /// The ring key is replaced, so every root that stays must be at hand to take the new one: the configured roots, and the
-/// recovery code by `--open-with`. Older generations are taken out of the store and its mirror. Backups and snapshots
-/// stay what they are: the removed root opens them, and the keys in them. A removal that broke off is finished by the
-/// same command.
+/// recovery code by `--open-with`. Older generations are taken out of the store and its mirror where the ring has all of
+/// them. Backups and snapshots stay what they are: the removed root opens them, and the keys in them. A removal that broke
+/// off is finished by the same command.
 #[derive(Args)]
 pub(super) struct Remove {
     /// The slots, each by its id in full, as `root list` shows it
@@ -60,7 +61,12 @@ impl Remove {
             self.output.form,
             "sealing a new ring key for each root that stays",
         );
-        let opened = custody.open(None, now())?;
+        let mut opened = custody.open(None, now())?;
+        if opened.frozen.is_none() && !custody.shared {
+            // Nothing is deleted for the sake of a join that is in memory alone.
+            opened = custody.store_join(opened, now())?;
+            opened = custody.reopen(&opened, now())?;
+        }
         let gone = self.named(&opened)?;
         let warnings = still_configured(&custody, configured, &opened, &gone);
         let unreachable = unreachable(&opened);
@@ -72,6 +78,7 @@ impl Remove {
         let (slots, mut generation) = (rows(&opened.head.header.slots), opened.ring.generation);
         // Whatever comes of it, the slot is removed, and what its root still opens is to be told.
         let rotates = self.rotate && !custody.shared;
+        let removed_key = std::sync::Arc::clone(&opened.ring_key);
         let rotated = rotates.then(|| rotate_fresh(&custody, opened)).transpose();
         if let Ok(Some(rotated)) = &rotated {
             generation = rotated.ring.generation;
@@ -90,15 +97,14 @@ impl Remove {
             },
         };
         self.output.print(&removed, |removed| self.text(removed));
-        rotated.map_err(|why| why.after("the slot is removed, and the active key is not replaced"))?;
-        if !removed.left.is_empty() {
-            return Err(Failure::failed(
-                format!(
-                    "the slot is removed, and older generations, which it may open, are still there: {}",
-                    removed.left.join(", ")
-                ),
-                "mend the directory and delete these files",
-            ));
+        let now_open =
+            rotated.map_err(|why| why.after("the slot is removed, and the active key is not replaced"))?;
+        let now_open = match now_open {
+            Some(rotated) => rotated,
+            None => custody.open(Some(&removed_key), now())?,
+        };
+        if let Some(why) = left_over(&custody, &now_open, &removed.left) {
+            return Err(why);
         }
         if custody.shared {
             none_waits(&config, &removed.waiting).map_err(|why| {
@@ -177,12 +183,58 @@ impl Remove {
         for warning in &it.warnings {
             text += &format!("warning: {}\n", plain(warning));
         }
+        if !it.left.is_empty() {
+            return text;
+        }
         text += "\nNext: `kekring backup`, and destroy the older ones.";
         if !self.rotate {
             text += " If the root was compromised: `kekring rotate --fresh`, and rewrite every Secret.";
         }
         text
     }
+}
+
+/// What is still there of what the removed roots open. What the ring has all of can go; what it lacks keys of, or what does not
+/// open here, is the only place where they are.
+fn left_over(custody: &Custody, opened: &Opened, left: &[String]) -> Option<Failure> {
+    let covered: Vec<String> = custody.leftovers(opened).into_iter().map(|it| it.1).collect();
+    let (spare, needed): (Vec<&String>, Vec<&String>) = left.iter().partition(|it| covered.contains(it));
+    let list = |places: &[&String], with: &str| {
+        let all: Vec<String> = places.iter().map(|it| shell_word(it)).collect();
+        all.join(with)
+    };
+    if !needed.is_empty() {
+        return Some(Failure::failed(
+            format!(
+                "the slot is removed, and older generations are still there that hold keys which the ring lacks, or that do not open here: {}",
+                list(&needed, ", ")
+            ),
+            match custody.shared {
+                true => {
+                    "delete none of them: bring a root that opens them, and run the same command again".into()
+                }
+                false => format!(
+                    "delete none of them: `kekring restore {} --open-with -` takes their keys in",
+                    needed.first().map_or(String::new(), |it| shell_word(it))
+                ),
+            },
+        ));
+    }
+    (!spare.is_empty()).then(|| {
+        Failure::failed(
+            format!(
+                "the slot is removed, and older generations, which it may open, could not be deleted: {}",
+                list(&spare, ", ")
+            ),
+            match custody.shared {
+                true => "run the same command again".into(),
+                false => format!(
+                    "mend the directory; the ring has all of them: `rm {}`",
+                    list(&spare, " ")
+                ),
+            },
+        )
+    })
 }
 
 /// Removes the slots, or finishes what an earlier run began. Returns also what could not be taken out of the store.

@@ -15,7 +15,7 @@ use super::wait::{Wait, none_waits};
 use crate::config::{Config, duration, shown_duration};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
-use crate::custody::{CommitError, Custody, Opened};
+use crate::custody::{CommitError, Custody, Opened, Share};
 use crate::keyring::lifecycle::{self, Refusal};
 use crate::keyring::members::NodeName;
 use crate::keyring::ring::Activate;
@@ -143,8 +143,9 @@ impl Rotate {
             } else {
                 Activate::Manual
             };
+            let share = if self.fresh { Share::All } else { Share::Rotation };
             let opened = custody.open(together.ring_key(), now())?;
-            propose(&custody, &opened, how)?;
+            propose(&custody, &opened, how, share)?;
             together.refresh()?;
         }
         if !self.prepare && waiting.is_empty() {
@@ -207,12 +208,12 @@ impl Rotate {
     fn change(&self, custody: &Custody, opened: Opened) -> Result<Opened, Failure> {
         let opened = custody.store_join(opened, now())?;
         if self.prepare {
-            return propose(custody, &opened, Activate::Manual);
+            return propose(custody, &opened, Activate::Manual, Share::Rotation);
         }
         if self.fresh {
             return rotate_fresh(custody, opened);
         }
-        activate(custody, &opened)
+        activate(custody, &opened, Share::Rotation)
     }
 
     fn report(&self, opened: &Opened, rotated: bool, message: String, waiting: Vec<String>) {
@@ -245,21 +246,21 @@ impl Rotate {
 pub(super) fn rotate_fresh(custody: &Custody, mut opened: Opened) -> Result<Opened, Failure> {
     // What is in flight comes first: its key is not fresh.
     if opened.ring.proposal.is_some() {
-        opened = activate(custody, &opened)?;
+        opened = activate(custody, &opened, Share::All)?;
     }
-    opened = propose(custody, &opened, Activate::Auto)?;
-    activate(custody, &opened)
+    opened = propose(custody, &opened, Activate::Auto, Share::All)?;
+    activate(custody, &opened, Share::All)
 }
 
-fn activate(custody: &Custody, opened: &Opened) -> Result<Opened, Failure> {
+fn activate(custody: &Custody, opened: &Opened, share: Share) -> Result<Opened, Failure> {
     let next = lifecycle::activate(&opened.ring, Key32::generate()?, now()).map_err(CommitError::Refused)?;
-    Ok(custody.commit(opened, next, now())?)
+    Ok(custody.rotate(opened, next, share, now())?)
 }
 
-fn propose(custody: &Custody, opened: &Opened, how: Activate) -> Result<Opened, Failure> {
+fn propose(custody: &Custody, opened: &Opened, how: Activate, share: Share) -> Result<Opened, Failure> {
     let next = lifecycle::propose_fresh(&opened.ring, Key32::generate()?, random()?, how, now())
         .map_err(CommitError::Refused)?;
-    Ok(custody.commit(opened, next, now())?)
+    Ok(custody.rotate(opened, next, share, now())?)
 }
 
 /// A verb has no monotonic history of its own.

@@ -58,6 +58,9 @@ struct Moved {
     from: String,
     to: String,
     next: &'static str,
+    /// What is still in etcd: nothing here is proven to have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stays: Vec<String>,
 }
 
 impl StoreVerb {
@@ -125,7 +128,7 @@ fn to_file(config: &Config, etcd: &EtcdStore, member: &Member) -> Result<Moved, 
         ));
     }
     let (_, shared) = custodies(config)?;
-    let mut opened = shared.open(None, now())?;
+    let (mut opened, mut stays) = (shared.open(None, now())?, Vec::new());
     let others: Vec<String> = members::registered(&opened.ring.members)
         .filter(|it| it.name != *member.name())
         .map(|it| it.name.to_string())
@@ -136,8 +139,13 @@ fn to_file(config: &Config, etcd: &EtcdStore, member: &Member) -> Result<Moved, 
             "one node alone can have it in files: stop the others and `kekring node remove` each",
         ));
     }
-    let left = etcd.read(WITHIN)?.head;
-    if left.as_ref().is_some_and(|head| *head != opened.head.name) {
+    let there = etcd.read(WITHIN)?;
+    let other = there
+        .newest
+        .as_ref()
+        .is_some_and(|it| it.bytes != opened.head.bytes);
+    let left = there.head;
+    if other || left.as_ref().is_some_and(|head| *head != opened.head.name) {
         return Err(Failure::refused(
             "cannot move the ring to files: this node's copy is not up to date",
             "run `kekring serve` here until `kekring status` shows the same generation, and try again",
@@ -150,17 +158,18 @@ fn to_file(config: &Config, etcd: &EtcdStore, member: &Member) -> Result<Moved, 
             return Err(CommitError::NoMachineId.into());
         }
         // Whoever joined meanwhile has moved the head, and nothing is done.
-        if let Some(head) = &left {
-            etcd.take_away(opened.ring.id.0, head)?;
+        if left.is_some() {
+            stays = member.take_away(&opened)?;
         }
         opened = shared.commit(&opened, next, now())?;
     }
-    Ok(moved(
+    let done = moved(
         &opened,
         etcd.describe(),
         shared.store.describe(),
         "restart `kekring serve` with ring.store.file and this directory",
-    ))
+    );
+    Ok(Moved { stays, ..done })
 }
 
 /// The ring in this node's directory: as one node has it, and as one of several.
@@ -175,10 +184,8 @@ fn custodies(config: &Config) -> Result<(Custody, Custody), Failure> {
 fn is_there(etcd: &EtcdStore, opened: &Opened) -> Result<bool, Failure> {
     etcd.is_ring(opened.ring.id.0);
     let there = etcd.read(WITHIN)?;
-    Ok(there
-        .generations
-        .iter()
-        .any(|(name, _)| *name == opened.head.name))
+    let found = etcd.generations(&there, std::slice::from_ref(&opened.head.name), WITHIN)?;
+    Ok(found.iter().any(|it| it.bytes == opened.head.bytes))
 }
 
 /// What a quorum gives back opens by a root, and every key of one opens what the other sealed.
@@ -193,7 +200,7 @@ fn prove(etcd: &EtcdStore, custody: &Custody, here: &Opened) -> Result<(), Failu
     let (name, bytes) = there
         .head_bytes()?
         .ok_or_else(|| failed("it is gone again".into()))?;
-    let version = custody.open_one("etcd", name, bytes, None, &mut Derivations::of_an_opening())?;
+    let version = custody.open_one("etcd", name, bytes, &[], &mut Derivations::of_an_opening())?;
     let same = |it: &crate::keyring::ring::Key| version.ring.key(&it.id).is_some();
     if !here.ring.keys.iter().all(same) {
         return Err(failed("it lacks a key".into()));
@@ -210,12 +217,17 @@ fn moved(opened: &Opened, from: String, to: String, next: &'static str) -> Moved
         from,
         to,
         next,
+        stays: Vec::new(),
     }
 }
 
 fn text(it: &Moved) -> String {
-    format!(
-        "moved ring {} from {} to {}: generation {}, {} keys, each opened from both\nactive key  {}\n\nNext: {}.",
-        it.ring, it.from, it.to, it.generation, it.keys, it.active, it.next
-    )
+    let mut text = format!(
+        "moved ring {} from {} to {}: generation {}, {} keys, each opened from both\nactive key  {}\n",
+        it.ring, it.from, it.to, it.generation, it.keys, it.active
+    );
+    for key in &it.stays {
+        text += &format!("kept in etcd, since the ring is not proven to have it: {key}\n");
+    }
+    text + &format!("\nNext: {}.", it.next)
 }

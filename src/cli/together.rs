@@ -13,7 +13,7 @@ use crate::custody::{CommitError, Custody, Opened};
 use crate::keyring::members;
 use crate::keyring::ring::UnixTime;
 use crate::member::{End, Holder, Member, Pass, Standing, Want};
-use crate::store::{Snapshot, Stamp};
+use crate::store::{Entry, Stamp};
 use crate::telemetry::now;
 
 /// How often etcd is read while others have to do something.
@@ -91,8 +91,8 @@ impl Together {
         ))
     }
 
-    /// How the ring stands; nothing is changed.
-    pub(super) fn look(&mut self) -> Result<(Standing, Snapshot), Failure> {
+    /// How the ring stands, and what its servers say of themselves; nothing is changed.
+    pub(super) fn look(&mut self) -> Result<(Standing, Vec<Entry>), Failure> {
         Ok(self.member.stands(&self.copy, now())?)
     }
 
@@ -166,8 +166,11 @@ impl Holder for Copy {
     }
 
     fn reread(&mut self, now: UnixTime) -> Result<(), String> {
-        let held = self.opened.as_ref().map(|it| &it.ring_key);
-        let mut opened = self.custody.open(held, now).map_err(|why| why.to_string())?;
+        let opened = match &self.opened {
+            Some(opened) => self.custody.reopen(opened, now),
+            None => self.custody.open(None, now),
+        };
+        let mut opened = opened.map_err(|why| why.to_string())?;
         let mark = self.custody.next_mark(opened.mark.as_ref(), &opened, now);
         self.custody
             .settle(&opened, mark.as_ref())

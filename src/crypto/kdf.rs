@@ -35,7 +35,7 @@ impl Context {
     }
 }
 
-/// HKDF-SHA-256 extract and expand as RFC 5869 has it, at any length: what the labelled functions below are built on.
+/// HKDF-SHA-256 extract and expand as RFC 5869 has it, at any length: what [`derive_key`] and [`fingerprint`] are built on.
 /// `None` for more than 255 × 32 bytes of output.
 #[must_use]
 pub fn hkdf(ikm: &[u8], salt: &[u8], info: &[u8], okm: &mut [u8]) -> Option<()> {
@@ -48,10 +48,15 @@ pub(super) struct Pair {
     pub(super) commitment: [u8; 32],
 }
 
-/// HKDF-SHA-256 extract and expand to 64 bytes: first the key, then the commitment. To be called [unseen].
-pub(super) fn derive_pair(key: &Key32, salt: &[u8], info: &[u8]) -> Pair {
+/// HKDF-Expand (RFC 5869 §2.3) of a uniformly random key to 64 bytes: first the key, then the commitment. `info` comes in
+/// parts. To be called [unseen].
+#[allow(clippy::expect_used)]
+pub(super) fn expand_pair(key: &Key32, info: &[&[u8]]) -> Pair {
     let mut okm = Zeroizing::new([0; 64]);
-    fill(key, salt, info, okm.as_mut_slice());
+    Hkdf::<Sha256>::from_prk(key.expose())
+        .expect("a key is as long as a SHA-256 output")
+        .expand_multi_info(info, okm.as_mut_slice())
+        .expect("RFC 5869 allows 255 × 32 bytes of output");
     let (halves, _) = okm.as_chunks::<32>();
     let [key, commitment] = halves else {
         unreachable!("64 bytes are two halves of 32")
@@ -110,7 +115,7 @@ fn keyed(key: &Key32, message: &[u8]) -> Hmac<Sha256> {
 #[allow(clippy::expect_used)]
 fn fill(key: &Key32, salt: &[u8], info: &[u8], okm: &mut [u8]) {
     hkdf(key.expose(), salt, info, okm)
-        .expect("RFC 5869 allows 255 × 32 bytes of output and no caller asks for more than 64");
+        .expect("RFC 5869 allows 255 × 32 bytes of output and no caller asks for more than 32");
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl Attempts {
     /// Roots are asked for the generations that a mark names first: a stranger's cost nothing where those open. `named` may
     /// be unverified, since it is an order and nothing else. A key that is `held` is tried on all of them; where one opens, an
     /// older generation under another key says nothing new, and no root is asked for it.
-    pub(super) fn new(candidates: Vec<Candidate>, named: &[Hash], held: Option<&Arc<Key32>>) -> Self {
+    pub(super) fn new(candidates: Vec<Candidate>, named: &[Hash], held: &[Arc<Key32>]) -> Self {
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         let is_named = |at: &usize| {
             candidates
@@ -36,9 +36,9 @@ impl Attempts {
             outcomes: candidates.iter().map(|_| None).collect(),
             candidates,
             order,
-            newest_only: held.is_some(),
+            newest_only: !held.is_empty(),
         };
-        if let Some(key) = held {
+        for key in held {
             attempts.try_key(key, |_| false);
         }
         attempts

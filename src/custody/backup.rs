@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::open::Given;
 use super::{CommitError, Custody, OpenError, Opened};
 use crate::crypto::secret::Key32;
 use crate::format::backup::BackupRecord;
 use crate::format::generation;
 use crate::keyring::ring::UnixTime;
-use crate::store::{Backup, NewGeneration, StoreError, WithBackup};
+use crate::store::{Alone, Backup, NewGeneration, StoreError};
 
 impl Custody {
     /// Opens a backup by itself, with `held` where it fits, else with the roots.
@@ -17,17 +18,16 @@ impl Custody {
         held: Option<&Arc<Key32>>,
         now: UnixTime,
     ) -> Result<Opened, OpenError> {
-        self.open_in(&WithBackup::alone(backup), held, now)
+        let held: Vec<Arc<Key32>> = held.into_iter().cloned().collect();
+        let given = Given {
+            held: &held,
+            wanted: None,
+        };
+        self.open_in(&Alone(backup), given, now)
     }
 
-    /// Opens the ring as it would be with the backup among its generations.
-    pub fn open_with_backup(&self, backup: &Backup, now: UnixTime) -> Result<Opened, OpenError> {
-        self.open_in(&WithBackup::over(backup, self.store.as_ref()), None, now)
-    }
-
-    /// Puts a backup among the generations of the store, as it is. `base` was opened with it; what it means there the next
-    /// `open` says.
-    pub fn put_backup(&self, backup: &Backup, base: &Opened) -> Result<(), CommitError> {
+    /// Puts a backup among the generations of the store, as it is. What it means there the next `open` says.
+    pub fn put_backup(&self, backup: &Backup) -> Result<(), CommitError> {
         let stored = generation::parse(backup.bytes()).map_err(|why| StoreError::Corrupt(why.to_string()))?;
         let verify = |again: &[u8]| generation::parse(again).map(drop).map_err(|why| why.to_string());
         let new = NewGeneration {
@@ -36,7 +36,7 @@ impl Custody {
             bytes: backup.bytes(),
             verify: &verify,
         };
-        self.store.save(&new, &base.stamp, &[])?;
+        self.store.save(&new, &self.store.stamp()?)?;
         Ok(())
     }
 

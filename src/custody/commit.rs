@@ -2,26 +2,34 @@
 
 use std::sync::Arc;
 
+use super::room::FOR_ROTATIONS;
 use super::slots::new_slot;
+use super::tidy::Sweep;
 use super::{CommitError, Custody, Head, Opened};
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
-use crate::format::FormatError;
 use crate::format::generation::{self, Hash, Header, MAX_LEN, Slot};
-use crate::format::mark::{self, Mark};
+use crate::format::mark::Mark;
 use crate::format::wrapped_seed;
 use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::{KeyId, RingId};
 use crate::root::RootKey;
-use crate::store::{NewGeneration, NewMark, Stamp, StoreError, generation_name};
+use crate::store::{NewGeneration, NewMark, Stamp, StoreError, StoredMark, generation_name};
 
 /// The generation after one that was opened.
 pub(super) struct Next {
     pub(super) ring: Ring,
     pub(super) slots: Vec<Slot>,
     pub(super) ring_key: Arc<Key32>,
-    /// Names of generations that are removed once this one is durable.
-    pub(super) prune: Vec<String>,
+    pub(super) parents: Vec<Hash>,
+    /// Where the store must be.
+    pub(super) stamp: Stamp,
+    /// What is deleted once it is durable, and its mark too.
+    pub(super) sweep: Sweep,
+    /// How much of a generation's room it may take.
+    pub(super) share: Share,
+    /// The format version that it is written in.
+    pub(super) format: u32,
 }
 
 impl Next {
@@ -31,9 +39,33 @@ impl Next {
             ring,
             slots: base.head.header.slots.clone(),
             ring_key: Arc::clone(&base.ring_key),
-            prune: base.prunable.clone(),
+            parents: base.parents.clone(),
+            stamp: base.stamp.clone(),
+            sweep: Sweep::Surplus,
+            share: Share::All,
+            format: base.format,
         }
     }
+}
+
+/// How a generation is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    /// How much of its room it may take.
+    pub share: Share,
+    /// The format version that it is written in.
+    pub format: u32,
+    /// When.
+    pub now: UnixTime,
+}
+
+/// How much of a generation's room a change may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Up to [`FOR_ROTATIONS`]: the rest is for the day on which a key must go.
+    Rotation,
+    /// All of it.
+    All,
 }
 
 impl Custody {
@@ -42,6 +74,24 @@ impl Custody {
     pub fn commit(&self, base: &Opened, next: Ring, now: UnixTime) -> Result<Opened, CommitError> {
         refuse_frozen(base)?;
         self.succeed(base, Next::after(base, next), now)
+    }
+
+    /// As [`Custody::commit`], of a step of a rotation: under no root slot that another history has removed. One that is no
+    /// emergency leaves room for those.
+    pub fn rotate(
+        &self,
+        base: &Opened,
+        next: Ring,
+        share: Share,
+        now: UnixTime,
+    ) -> Result<Opened, CommitError> {
+        refuse_frozen(base)?;
+        refuse_unfinished(base)?;
+        let next = Next {
+            share,
+            ..Next::after(base, next)
+        };
+        self.succeed(base, next, now)
     }
 
     /// Stores a join, so that one generation has everything; what is no join stays as it is.
@@ -54,20 +104,36 @@ impl Custody {
 
     /// Writes what comes after `base`, frozen or not: whoever calls this has decided.
     pub(super) fn succeed(&self, base: &Opened, next: Next, now: UnixTime) -> Result<Opened, CommitError> {
-        let new = self.prepare(next.ring, base.parents.clone(), next.slots, &next.ring_key, now)?;
-        let written = self.write(new, &base.stamp, &next.prune)?;
-        let mut opened = Opened {
-            mark: self.next_mark(base.mark.as_ref(), &written, now),
-            // Under another ring key its record counts no more.
-            backup: base
-                .backup
-                .clone()
-                .filter(|_| Arc::ptr_eq(&base.ring_key, &next.ring_key)),
-            ..written
-        };
+        let new = self.prepare(
+            next.ring,
+            next.parents,
+            next.slots,
+            &next.ring_key,
+            Making {
+                share: next.share,
+                // In files nobody else has to read it.
+                format: match self.shared {
+                    true => next.format,
+                    false => generation::VERSION,
+                },
+                now,
+            },
+        )?;
+        let mut opened = self.write(new, &next.stamp)?;
+        opened.mark = self.next_mark(base.mark.as_ref(), &opened, now);
+        let is_same = Arc::ptr_eq(&base.ring_key, &next.ring_key);
+        // Under another ring key its record counts no more.
+        opened.backup = base.backup.clone().filter(|_| is_same);
+        let others = base.keys.iter().filter(|key| !Arc::ptr_eq(key, &next.ring_key));
+        opened.keys.extend(others.cloned());
+        opened.here.extend_from_slice(&base.here);
+        opened.passed.clone_from(&base.passed);
         opened.warnings.extend(opened.backup_warning());
         opened.warnings.extend(opened.growth_warning(now));
-        self.settle_and_prune(&opened, opened.mark.as_ref(), &next.prune)?;
+        self.put_in_place(&opened, opened.mark.as_ref(), true)?;
+        // It is in use whatever comes of this: what stays is found again.
+        let gone = self.tidy(&opened, next.sweep).unwrap_or_default();
+        opened.stamp.0.retain(|name| !gone.contains(name));
         Ok(opened)
     }
 
@@ -81,10 +147,20 @@ impl Custody {
         let ring_key = Arc::new(Key32::generate()?);
         let roots = self.roots.iter().chain(further);
         let slots = roots
-            .map(|root| new_slot(root.as_ref(), ring.id, &ring_key))
+            .map(|root| new_slot(root.as_ref(), ring.id, &ring_key, now))
             .collect::<Result<Vec<_>, _>>()?;
-        let new = self.prepare(ring, Vec::new(), slots, &ring_key, now)?;
-        let mut opened = self.write(new, &Stamp::default(), &[])?;
+        let new = self.prepare(
+            ring,
+            Vec::new(),
+            slots,
+            &ring_key,
+            Making {
+                share: Share::All,
+                format: generation::VERSION,
+                now,
+            },
+        )?;
+        let mut opened = self.write(new, &Stamp::default())?;
         opened.mark = self.next_mark(None, &opened, now);
         self.settle(&opened, opened.mark.as_ref())?;
         Ok(opened)
@@ -93,33 +169,25 @@ impl Custody {
     /// Brings every further place up to what is open: the mirror's copy and the mark. To be done before a generation
     /// that somebody else committed is used; repeating it changes nothing.
     pub fn settle(&self, opened: &Opened, mark: Option<&Mark>) -> Result<(), CommitError> {
-        self.settle_and_prune(opened, mark, &[])
+        self.put_in_place(opened, mark, false)?;
+        if opened.surplus && mark.is_some() && !opened.joined && opened.frozen.is_none() {
+            let _ = self.tidy(opened, Sweep::Surplus);
+        }
+        Ok(())
     }
 
-    pub(super) fn settle_and_prune(
-        &self,
-        opened: &Opened,
-        mark: Option<&Mark>,
-        prune: &[String],
-    ) -> Result<(), CommitError> {
+    /// `decided` where an operator has, also over a mark that is nobody's.
+    fn put_in_place(&self, opened: &Opened, mark: Option<&Mark>, decided: bool) -> Result<(), CommitError> {
         let Some(mark) = mark else {
             return Ok(());
         };
-        // A damaged mark is replaced; another ring's and a newer kekring's are not ours to lower.
-        let supersedes = |known: &[u8]| match mark::decode(known, &opened.ring_key) {
-            // Neither goes back, whatever the other does.
-            Ok(known) => {
-                known.generation <= mark.generation && known.reported <= mark.reported && known != *mark
-            }
-            Err(FormatError::Newer { .. }) => false,
-            Err(_) => mark::of_another_ring(known, mark.ring_id, &opened.ring_key).is_none(),
-        };
+        let supersedes = |known: &StoredMark| Self::supersedes(opened, mark, known, decided);
         let new = NewMark {
             bytes: &mark.encode(&opened.ring_key),
             supersedes: &supersedes,
         };
         self.store
-            .settle(&opened.head.name, &opened.head.bytes, &new, prune)
+            .settle(&opened.head.name, &opened.head.bytes, &new)
             .map_err(|why| CommitError::Settle {
                 generation: opened.head.header.generation,
                 why,
@@ -136,12 +204,9 @@ impl Custody {
         if opened.frozen.is_some() || opened.joined {
             let known = known?;
             (next.generation, next.hash) = (known.generation, known.hash);
-            next.reported = next.reported.max(known.reported.clone());
-            next.destroyed.extend_from_slice(&known.destroyed);
-            next.destroyed.sort_unstable();
-            next.destroyed.dedup();
+            (next.reported, next.destroyed) = (next.reported.max(known.reported.clone()), known.destroyed);
         }
-        let given_up = |id: &&KeyId| opened.ring.key(id).is_none() && !next.destroyed.contains(id);
+        let given_up = |id: &&KeyId| opened.ring.key(id).is_none() && !opened.ring.is_destroyed(id);
         let suspended = known.iter().flat_map(|known| &known.suspended);
         let missing: Vec<KeyId> = suspended.filter(given_up).cloned().collect();
         next.suspended.extend(missing);
@@ -163,8 +228,9 @@ impl Custody {
         parents: Vec<Hash>,
         slots: Vec<Slot>,
         ring_key: &Arc<Key32>,
-        now: UnixTime,
+        making: Making,
     ) -> Result<Prepared, CommitError> {
+        let Making { share, format, now } = making;
         ring.check().map_err(|rule| {
             CommitError::Store(StoreError::Corrupt(format!(
                 "the next generation breaks a rule: {rule}"
@@ -180,16 +246,20 @@ impl Custody {
             written: now,
             slots,
         };
-        let bytes = generation::encode(&header, &ring, ring_key)?;
-        if bytes.len() > MAX_LEN {
-            let (keys, length) = (ring.keys.len(), bytes.len());
+        let bytes = generation::encode_as(&header, &ring, ring_key, format)?;
+        let (keys, length) = (ring.keys.len(), bytes.len());
+        if length > MAX_LEN {
             return Err(CommitError::Full { keys, length });
+        }
+        if share == Share::Rotation && length > FOR_ROTATIONS {
+            return Err(CommitError::Reserved { keys, length });
         }
         let stored = generation::parse(&bytes)
             .map_err(|why| CommitError::Store(StoreError::Corrupt(why.to_string())))?;
         Ok(Prepared {
             name: generation_name(header.generation, &stored.hash),
             hash: stored.hash,
+            format: stored.format,
             header,
             bytes,
             ring,
@@ -197,7 +267,7 @@ impl Custody {
         })
     }
 
-    fn write(&self, new: Prepared, base: &Stamp, prune: &[String]) -> Result<Opened, CommitError> {
+    fn write(&self, new: Prepared, base: &Stamp) -> Result<Opened, CommitError> {
         let verify = |again: &[u8]| new.verify(again);
         let (name, stamp) = self.store.save(
             &NewGeneration {
@@ -207,10 +277,12 @@ impl Custody {
                 verify: &verify,
             },
             base,
-            prune,
         )?;
         Ok(Opened {
             parents: vec![new.hash],
+            format: new.format,
+            keys: vec![Arc::clone(&new.ring_key)],
+            here: vec![new.hash],
             stamp,
             head: Head {
                 name,
@@ -226,8 +298,10 @@ impl Custody {
             frozen: None,
             joined: false,
             warnings: Vec::new(),
-            prunable: Vec::new(),
-            opened_names: Vec::new(),
+            passed: Vec::new(),
+            surplus: false,
+            beside: Vec::new(),
+            above: 0,
             removed: Vec::new(),
         })
     }
@@ -241,6 +315,7 @@ pub struct Prepared {
     pub hash: Hash,
     /// Its stored bytes.
     pub bytes: Vec<u8>,
+    format: u32,
     header: Header,
     ring: Ring,
     ring_key: Arc<Key32>,
@@ -302,6 +377,15 @@ fn refuse_repeated(ring: &Ring, ring_key: &Key32) -> Result<(), CommitError> {
     match known.any(|key| key.expose() == newest.material.expose()) {
         true => Err(CommitError::Repeated),
         false => Ok(()),
+    }
+}
+
+/// A rotation would seal its keys for a root that another history of the ring has removed.
+fn refuse_unfinished(base: &Opened) -> Result<(), CommitError> {
+    let slots: Vec<String> = base.unfinished().map(|slot| slot.name.clone()).collect();
+    match slots.is_empty() {
+        true => Ok(()),
+        false => Err(CommitError::Unfinished(slots.join(", "))),
     }
 }
 

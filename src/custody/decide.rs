@@ -4,7 +4,8 @@ use super::commit::Next;
 use super::frozen::Reason;
 use super::{CommitError, Custody, Opened};
 use crate::crypto::secret::Key32;
-use crate::keyring::ring::{Ring, Tombstone, UnixTime};
+use crate::format::mark::Mark;
+use crate::keyring::ring::{Ring, UnixTime};
 use crate::keyring::{KeyId, lifecycle};
 
 impl Custody {
@@ -25,7 +26,8 @@ impl Custody {
         opened.ring.machine.is_some() && opened.ring.machine == self.machine_tag(opened.ring.id)
     }
 
-    /// Goes on from what is there, above everything that this node has ever used: what is missing is given up.
+    /// Goes on from what is there, above everything that this node has ever used: what is missing is given up, and a ring
+    /// key that lost is replaced.
     pub fn accept(&self, base: &Opened, now: UnixTime) -> Result<Opened, CommitError> {
         if let Some(reason) = base.frozen.as_ref().filter(|it| !it.is_acceptable()) {
             return Err(CommitError::Frozen(reason.clone()));
@@ -33,9 +35,17 @@ impl Custody {
         let fresh = [Key32::generate()?, Key32::generate()?];
         let reported = base.mark.as_ref().map(|mark| &mark.reported);
         let mut next = lifecycle::accept(&base.ring, base.used(), reported, fresh, now)?;
-        bury(&mut next, base, now);
+        if next.active().is_some_and(|key| key.id.sequence() < base.above) {
+            let fresh = [Key32::generate()?, Key32::generate()?];
+            next = lifecycle::go_above(&next, base.above, fresh, now)?;
+        }
         confirm_suspensions(&mut next, base);
         self.succeed(base, Next::after(base, next), now)
+    }
+
+    /// The number of the generation that [`Custody::accept`] would make.
+    pub fn accepted_generation(base: &Opened) -> u64 {
+        base.ring.generation.max(base.used()).saturating_add(1)
     }
 }
 
@@ -43,8 +53,14 @@ impl Opened {
     /// A key that this node has reported and that no copy of the ring has.
     pub fn lost(&self) -> Option<&KeyId> {
         let reported = &self.mark.as_ref()?.reported;
-        let destroyed = self.ring.tombstones.iter().any(|tomb| tomb.id == *reported);
-        (self.ring.key(reported).is_none() && !destroyed).then_some(reported)
+        (self.ring.key(reported).is_none() && !self.ring.is_destroyed(reported)).then_some(reported)
+    }
+
+    /// Whether a generation that is not here destroyed keys: they may be among these again.
+    pub fn destruction_is_lost(&self) -> bool {
+        let later = |mark: &&Mark| mark.generation > self.head.header.generation;
+        let mark = self.mark.as_ref().filter(later);
+        mark.is_some_and(|mark| mark.destroyed != self.ring.destroyed())
     }
 
     /// The highest generation that was ever seen here, readable or not.
@@ -74,15 +90,4 @@ fn confirm_suspensions(ring: &mut Ring, base: &Opened) {
     {
         key.suspension = generation;
     }
-}
-
-/// What the mark says is destroyed stays so, also where the generation that did it is lost.
-fn bury(ring: &mut Ring, base: &Opened, now: UnixTime) {
-    for id in base.mark.iter().flat_map(|mark| &mark.destroyed) {
-        if !ring.tombstones.iter().any(|tomb| tomb.id == *id) {
-            let (id, destroyed) = (id.clone(), now);
-            ring.tombstones.push(Tombstone { id, destroyed });
-        }
-    }
-    ring.tombstones.sort_unstable_by(|a, b| a.id.cmp(&b.id));
 }

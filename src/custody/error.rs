@@ -1,6 +1,7 @@
 //! Why a ring does not open or is not changed, each with what an operator can do.
 
 use super::Frozen;
+use super::room::FOR_ROTATIONS;
 use crate::crypto::RandomnessError;
 use crate::crypto::aead::SealError;
 use crate::format::FormatError;
@@ -54,6 +55,9 @@ pub enum OpenError {
         /// What the ring is.
         development: bool,
     },
+    /// Everything in the store is under a ring key that this node knows to be replaced.
+    #[error("cannot open the ring in {0}: it is sealed under a ring key that was replaced")]
+    Replaced(String),
     /// One store holds generations of two rings.
     #[error("cannot open the ring in {place}: it holds generations of ring {one} and of ring {other}")]
     TwoRings {
@@ -80,8 +84,11 @@ impl OpenError {
                 FormatError::Corrupt(_) | FormatError::Tampered(_) => {
                     "put a good copy back from the mirror or a backup; the file was left as it is".into()
                 }
-                FormatError::Newer { .. } => "use the kekring version that wrote it, or a later one".into(),
-                FormatError::WrongKey => "check ring.roots: they belong to another ring".into(),
+                FormatError::Newer(_) => "use the kekring version that wrote it, or a later one".into(),
+                FormatError::Unreleased => {
+                    "make a new ring by `kekring init`; what this one encrypted only the program that made it reads".into()
+                }
+                FormatError::WrongKey => "check ring.roots: they belong to another ring, or to a ring key of this one that was replaced".into(),
             },
             Self::Roots { tried, .. } if tried.is_empty() => {
                 "no configured root is of the kind of any slot; add the root that `init` used to ring.roots".into()
@@ -104,6 +111,9 @@ impl OpenError {
             Self::Roots { .. } => "bring one of the roots back; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into(),
             Self::Development { development: true, .. } => "use it with `--dev DIR`, for tests only; `kekring init` makes a real ring".into(),
             Self::Development { .. } => "`--dev` is for throw-away rings; use --config for this one".into(),
+            Self::Replaced(_) => {
+                "the nodes bring the ring back from their copies by themselves, `kekring status` shows how far they are; whoever put this there holds a removed root".into()
+            }
             Self::TwoRings { .. } => "move the files of the ring that does not belong here elsewhere; delete nothing".into(),
         }
     }
@@ -122,13 +132,13 @@ impl OpenError {
         let Self::Format { why, .. } = self else {
             return false;
         };
-        matches!(why, FormatError::Newer { .. })
+        matches!(why, FormatError::Newer(_))
     }
 
     /// Refused for safety, as opposed to failed.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Development { .. } | Self::TwoRings { .. } => true,
+            Self::Development { .. } | Self::TwoRings { .. } | Self::Replaced(_) => true,
             Self::Store { why, .. } => matches!(why, StoreError::Denied(_)),
             Self::Roots { tried, .. } => tried.iter().any(|(_, why)| matches!(why, RootError::Denied(_))),
             _ => false,
@@ -177,6 +187,24 @@ pub enum CommitError {
         /// How long it would be.
         length: usize,
     },
+    /// As long as a rotation may make it; nothing was written.
+    #[error(
+        "cannot rotate: with {keys} keys the ring would take {length} bytes, and rotations stop at {FOR_ROTATIONS} of {MAX_LEN}, so that there is room for an emergency"
+    )]
+    Reserved {
+        /// How many keys it would hold.
+        keys: usize,
+        /// How long it would be.
+        length: usize,
+    },
+    /// A join that is in memory alone: nothing is deleted for its sake.
+    #[error(
+        "cannot delete older generations: two histories of the ring were joined, and that is not stored yet"
+    )]
+    NotStored,
+    /// A root slot is still there that another history removed; nothing was written.
+    #[error("cannot rotate: another history of the ring removed the slot of {0}, and it is still there")]
+    Unfinished(String),
     /// Two keys of the same bytes; nothing was written.
     #[error(
         "cannot change the ring: the kernel's generator gave the same random bytes twice, and two keys would be one"
@@ -208,6 +236,9 @@ impl CommitError {
                 "`kekring root verify` shows what opens each; `--open-with -` asks for a recovery code".into()
             }
             Self::Full { .. } => "it serves on with the keys that it has; raise rotation.period, and rotate by hand only where a key must go".into(),
+            Self::Reserved { .. } => "it serves on with the keys that it has; raise rotation.period; `kekring rotate --fresh` still replaces a key that must go".into(),
+            Self::NotStored => "run the command again".into(),
+            Self::Unfinished(_) => "`kekring root list` shows its id; `kekring root remove ID` finishes the removal".into(),
             Self::Repeated => "find out why getrandom(2) repeats itself, as in a machine whose generator was never seeded; no key may be made there".into(),
             Self::NoMachineId => "name the file that has it in node.machineIdFile".into(),
             Self::Randomness(_) | Self::Seal(_) => "the kernel must offer getrandom(2)".into(),
@@ -218,6 +249,7 @@ impl CommitError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Frozen(_) | Self::Refused(_) | Self::Slots(_) | Self::Full { .. } | Self::Repeated => true,
+            Self::Reserved { .. } | Self::Unfinished(_) => true,
             Self::Store(why) => matches!(why, StoreError::Denied(_)),
             Self::Root { why, .. } => matches!(why, RootError::Denied(_)),
             _ => false,
@@ -239,6 +271,12 @@ fn refusal_hint(why: &Refusal) -> String {
         Refusal::TooManyNodes => "`kekring node remove NAME` removes one that is gone for good".into(),
         Refusal::IsRegistered(_) | Refusal::UnknownNode(_) => "`kekring node list` shows them".into(),
         Refusal::BelowMark(_) => "`kekring ring accept` goes on where it is lost for good".into(),
+        Refusal::TwoRingKeys => {
+            "roots were removed on two nodes while their histories were apart, and each history was joined over the other: make a backup of this node, remove it with `kekring node remove`, empty its copy's directory and start it again; `kekring restore` takes the keys of that backup in".into()
+        }
+        Refusal::RemovalUnfinished => {
+            "`kekring status` names it; `kekring root remove ID` finishes the removal".into()
+        }
         Refusal::Exhausted | Refusal::Incomplete => "see `kekring status`".into(),
     }
 }
@@ -348,13 +386,7 @@ mod tests {
             why,
         };
 
-        assert!(
-            format(FormatError::Newer {
-                version: 9,
-                min_reader: 9
-            })
-            .is_newer()
-        );
+        assert!(format(FormatError::Newer("9".into())).is_newer());
         assert!(!format(FormatError::WrongKey).is_newer());
         assert!(!OpenError::NoRing(String::new()).is_newer());
     }

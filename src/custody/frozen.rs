@@ -60,6 +60,20 @@ pub enum Reason {
     /// Another ring than the one that it should be.
     #[error("{0}")]
     OtherRing(NotServing),
+    /// Two removals of roots in histories that had parted, and nothing tells which ring key is the ring's.
+    #[error(
+        "{} are sealed under different ring keys, of which neither replaced the other, and this node has no mark under one of them",
+        .0.join(" and ")
+    )]
+    TwoRingKeys(Vec<String>),
+    /// The mark in the store's own place is nobody's.
+    #[error(
+        "the mark in the ring's directory verifies under no ring key, and names no generation that is here: a newer one may have been used"
+    )]
+    StrangeMark,
+    /// Each root slot was removed in another history.
+    #[error("every root slot of the ring was removed in another history of it")]
+    NoSlot,
 }
 
 impl Reason {
@@ -67,7 +81,12 @@ impl Reason {
     fn can_be_accepted(&self) -> bool {
         matches!(
             self,
-            Self::Damaged { .. } | Self::BehindMark { .. } | Self::BelowMark(_) | Self::Lost(_)
+            Self::Damaged { .. }
+                | Self::BehindMark { .. }
+                | Self::BelowMark(_)
+                | Self::Lost(_)
+                | Self::TwoRingKeys(_)
+                | Self::StrangeMark
         )
     }
 
@@ -79,6 +98,15 @@ impl Reason {
             Self::Machine(_) => "if the ring belongs here now, `kekring restore --adopt`",
             Self::Damaged { .. } | Self::BehindMark { .. } | Self::BelowMark(_) | Self::Lost(_) => {
                 "put the newest generation back, or `kekring restore` a backup that has it; when it is lost for good, `kekring ring accept`"
+            }
+            Self::TwoRingKeys(_) => {
+                "`kekring ring accept --head GENERATION` decides for one of them; the keys of the other then wait for `kekring restore`"
+            }
+            Self::StrangeMark => {
+                "put the newest generation back, or `kekring restore` a backup that has it; where nothing is missing, `kekring ring accept`"
+            }
+            Self::NoSlot => {
+                "make a slot for another root by `kekring root add`, then `kekring root remove` the old ones"
             }
             Self::Unjoinable { .. } => "move the files of one history elsewhere; delete nothing",
             Self::NewerFormat | Self::NewerGeneration { .. } => {
@@ -115,6 +143,19 @@ impl Frozen {
     pub fn is_acceptable(&self) -> bool {
         let machine = |reason: &Reason| matches!(reason, Reason::Machine(_));
         !self.is_adoptable() && self.reasons().all(|it| machine(it) || it.can_be_accepted())
+    }
+
+    /// Whether nothing but the root slots stands in the way: `root add` and `root remove` lift it.
+    pub(super) fn is_for_slots(&self) -> bool {
+        self.reasons().all(|reason| matches!(reason, Reason::NoSlot))
+    }
+
+    /// The generations between which an operator decides, each under another ring key.
+    pub fn heads(&self) -> impl Iterator<Item = &String> {
+        self.reasons().flat_map(|reason| match reason {
+            Reason::TwoRingKeys(heads) => heads.as_slice(),
+            _ => &[],
+        })
     }
 
     /// Adds a reason, or is the first.

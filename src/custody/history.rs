@@ -3,71 +3,112 @@
 use std::sync::Arc;
 
 use super::frozen::{Frozen, Reason};
-use super::open::{Damage, Version};
-use super::{Head, Opened};
+use super::lineages::{
+    Choice, choose, heed_record, heed_removed_slots, keys, outrank, pass_over, refuse_undecided,
+};
+use super::marks::Heeded;
+use super::open::{Damage, Damaged, Version};
+use super::{Head, Opened, marks};
 use crate::crypto::secret::Key32;
 use crate::format::backup;
-use crate::format::generation::{Hash, Slot};
+use crate::format::generation::Hash;
 use crate::format::mark::{self, Mark};
 use crate::keyring::join::{self, JoinError};
 use crate::keyring::ring::{Key, Ring, UnixTime};
 use crate::keyring::{KeyId, NotServing, RingId};
-use crate::store::{KEPT, Loaded};
+use crate::store::{KEPT, Loaded, StoredMark};
 
-/// Puts the newest version, other histories, the marks and the damage together.
+/// Highest number above what is authenticated at which a generation that cannot be read is taken for one that was written: a
+/// ring that changes every minute takes two years to get there.
+pub(super) const FARTHEST: u64 = 1_000_000;
+
+/// Puts the head, other histories, the marks and the damage together. `versions` are all that opened, the newest first;
+/// `wanted` is the generation for whose ring key an operator decides.
 pub(super) fn assemble(
-    mut versions: Vec<Version>,
+    versions: Vec<Version>,
     damage: &Damage,
     mut loaded: Loaded,
+    wanted: Option<&str>,
     now: UnixTime,
 ) -> Opened {
-    let hashes: Vec<Hash> = versions.iter().map(|it| it.stored.hash).collect();
+    let choice = choose(&versions, &loaded.marks, wanted);
     let suspended: Vec<(Hash, Vec<KeyId>)> = versions.iter().map(suspended_in).collect();
-    let older = versions.split_off(1);
-    let head = versions.swap_remove(0);
+    let (mut opened, older, others) = begin(versions, &choice, &mut loaded);
+    let (undecided, replaced): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|it| choice.is_undecided(it.lineage));
+    outrank(&mut opened, &choice, &replaced);
+    let Heeded { valid, strange } = marks::heed(&mut opened, &loaded.marks);
+    let marked = valid.iter().map(|mark| mark.generation).max();
+    complain(&mut opened, damage, marked);
+    for version in &older {
+        join_history(&mut opened, version, &valid, now);
+    }
+    let highest = |mark: &Mark| (mark.reported.sequence(), mark.generation);
+    match valid.into_iter().max_by_key(highest) {
+        Some(mark) => {
+            let said = suspended.iter().find(|(hash, _)| *hash == mark.hash);
+            apply_mark(&mut opened, mark, said.map_or(&[], |(_, keys)| keys));
+        }
+        None => refuse_unmarked(&mut opened, damage, &loaded.marks),
+    }
+    // Where it is what a later ring key signed, that is said already.
+    let is_behind = |it: &Reason| matches!(it, Reason::BehindMark { .. });
+    if strange && !opened.frozen.iter().flat_map(Frozen::reasons).any(is_behind) {
+        opened.freeze(Reason::StrangeMark);
+    }
+    refuse_undecided(&mut opened, undecided);
+    heed_record(&mut opened, loaded.superseded.as_deref());
+    pass_over(&mut opened, &replaced);
+    heed_removed_slots(&mut opened);
+    opened
+}
+
+/// The newest generation under the chosen ring key as the ring that it is, the older ones under that key, and all others.
+fn begin(
+    versions: Vec<Version>,
+    choice: &Choice,
+    loaded: &mut Loaded,
+) -> (Opened, Vec<Version>, Vec<Version>) {
+    let here = versions.iter().map(|it| it.stored.hash).collect();
+    let kept = versions.iter().filter(|it| it.own && it.lineage == choice.winner);
+    let surplus = kept.count() > KEPT;
+    let keys = keys(&versions, choice.winner);
+    let (mut ours, others): (Vec<Version>, Vec<Version>) =
+        versions.into_iter().partition(|it| it.lineage == choice.winner);
+    let older = ours.split_off(1);
+    let head = ours.swap_remove(0);
     let ring_key = Arc::clone(&head.key);
-    let (warnings, frozen) = complaints(&mut loaded.warnings, damage, &head);
     let record = loaded.backup.take();
-    let backup = record.and_then(|bytes| backup::decode(&bytes, &ring_key).ok());
     let mut opened = Opened {
         ring: head.ring,
-        opened_names: older
-            .iter()
-            .map(|it| it.name.clone())
-            .chain([head.name.clone()])
-            .collect(),
-        prunable: prunable(&older, &ring_key),
-        removed: half_removed(&older, &ring_key, &head.stored.header.slots),
-        ring_key,
         parents: vec![head.stored.hash],
+        format: head.stored.format,
         head: Head {
             name: head.name,
             hash: head.stored.hash,
             header: head.stored.header,
             bytes: head.bytes,
         },
-        stamp: loaded.stamp,
+        stamp: loaded.stamp.clone(),
         mark: None,
-        backup,
+        backup: record.and_then(|bytes| backup::decode(&bytes, &ring_key).ok()),
+        ring_key,
         refusing: None,
-        frozen,
+        frozen: None,
         joined: false,
-        warnings,
+        warnings: std::mem::take(&mut loaded.warnings),
+        passed: Vec::new(),
+        keys,
+        here,
+        surplus,
+        beside: Vec::new(),
+        above: 0,
+        removed: Vec::new(),
     };
-    heed_other_rings(&mut opened, &loaded.marks);
-    let marks = marks(&mut opened, &loaded.marks);
-    for version in &older {
-        join_history(&mut opened, version, &marks, now);
+    if !head.writable {
+        opened.freeze(Reason::NewerFormat);
     }
-    let highest = |mark: &Mark| (mark.reported.sequence(), mark.generation);
-    match marks.into_iter().max_by_key(highest) {
-        Some(mark) => {
-            let said = suspended.iter().find(|(hash, _)| *hash == mark.hash);
-            apply_mark(&mut opened, mark, said.map_or(&[], |(_, keys)| keys));
-        }
-        None => refuse_unmarked(&mut opened, damage, &loaded.marks, &hashes),
-    }
-    opened
+    (opened, older, others)
 }
 
 fn suspended_in(version: &Version) -> (Hash, Vec<KeyId>) {
@@ -76,17 +117,20 @@ fn suspended_in(version: &Version) -> (Hash, Vec<KeyId>) {
 }
 
 /// A generation is used only once its mark is written. Where no mark is valid, nothing says that a newer one was not: one
-/// that cannot be read, or one that a mark under a later ring key names. A mark that is damaged still names what is here.
-fn refuse_unmarked(opened: &mut Opened, damage: &Damage, marks: &[Vec<u8>], hashes: &[Hash]) {
-    let unread = damage.iter().map(|(generation, _)| *generation);
-    let claimed = marks
+/// that cannot be read, or one that a mark under a later ring key names. A mark that is damaged still names what is here. A
+/// mark outside of the store's own place says nothing of that sort.
+fn refuse_unmarked(opened: &mut Opened, damage: &Damage, marks: &[StoredMark]) {
+    let head = opened.head.header.generation;
+    let unread = damage
         .iter()
-        .filter_map(|bytes| mark::claimed(bytes, opened.ring.id));
+        .filter(|it| counts(it, head, head))
+        .map(|it| it.generation);
+    let own = marks.iter().filter(|it| it.own);
+    let claimed = own.filter_map(|it| mark::claimed(&it.bytes, opened.ring.id));
     let named = claimed
-        .filter(|(_, hash)| !hashes.contains(hash))
+        .filter(|(number, hash)| !opened.here.contains(hash) && number.saturating_sub(head) <= FARTHEST)
         .map(|(generation, _)| generation);
     let (newest, named) = (unread.chain(named.clone()).max(), named.max());
-    let head = opened.head.header.generation;
     if let Some(used) = named.filter(|it| *it > head) {
         opened.freeze(Reason::BehindMark { used, newest: head });
     }
@@ -98,70 +142,26 @@ fn refuse_unmarked(opened: &mut Opened, damage: &Damage, marks: &[Vec<u8>], hash
     }
 }
 
-/// What the next commit removes: more than are kept, and what is sealed under an earlier ring key, whose roots may have
-/// been removed.
-fn prunable(older: &[Version], ring_key: &Arc<Key32>) -> Vec<String> {
-    let named = |(position, it): (usize, &Version)| {
-        let earlier_key = it.key.expose() != ring_key.expose();
-        (position >= KEPT - 2 || earlier_key).then(|| it.name.clone())
-    };
-    older.iter().enumerate().filter_map(named).collect()
-}
-
-/// A removal takes what it leaves behind out of the store, unless it broke off.
-fn half_removed(older: &[Version], ring_key: &Key32, left: &[Slot]) -> Vec<Slot> {
-    let earlier = older.iter().filter(|it| it.key.expose() != ring_key.expose());
-    let mut removed: Vec<Slot> = Vec::new();
-    for slot in earlier.flat_map(|it| &it.stored.header.slots) {
-        if !left.iter().chain(&removed).any(|it| it.id == slot.id) {
-            removed.push(slot.clone());
-        }
-    }
-    removed
+/// Whether a generation that cannot be used may have been written after the head: one in the store's own place, not too far
+/// above what is `authenticated`.
+fn counts(damaged: &Damaged, head: u64, authenticated: u64) -> bool {
+    let beyond = damaged.generation.saturating_sub(authenticated);
+    damaged.own && damaged.generation > head && beyond <= FARTHEST
 }
 
 /// What a person should know of the copies that did not open, and whether that forbids a change.
-fn complaints(known: &mut Vec<String>, damage: &Damage, head: &Version) -> (Vec<String>, Option<Frozen>) {
-    let mut warnings = std::mem::take(known);
-    warnings.extend(damage.iter().map(|(_, why)| why.cause()));
-    let mut frozen = None;
-    for (generation, why) in damage.iter().filter(|(number, _)| *number > head.ring.generation) {
-        let (generation, newer, why) = (*generation, why.is_newer(), why.cause());
-        let reason = match newer {
+fn complain(opened: &mut Opened, damage: &Damage, marked: Option<u64>) {
+    let causes = damage.iter().map(|it| it.why.cause());
+    opened.warnings.extend(causes);
+    let head = opened.head.header.generation;
+    let authenticated = marked.map_or(head, |marked| marked.max(head));
+    for it in damage.iter().filter(|it| counts(it, head, authenticated)) {
+        let (generation, why) = (it.generation, it.why.cause());
+        opened.freeze(match it.why.is_newer() {
             true => Reason::NewerGeneration { generation, why },
             false => Reason::Damaged { generation, why },
-        };
-        Frozen::add(&mut frozen, reason);
+        });
     }
-    if !head.writable {
-        Frozen::add(&mut frozen, Reason::NewerFormat);
-    }
-    (warnings, frozen)
-}
-
-/// A mark of another ring cannot be verified with this ring's key: its name alone says enough.
-fn heed_other_rings(opened: &mut Opened, marks: &[Vec<u8>]) {
-    let ours = opened.ring.id;
-    let key = Arc::clone(&opened.ring_key);
-    let other = |bytes: &Vec<u8>| mark::of_another_ring(bytes, ours, &key);
-    if let Some(other) = marks.iter().find_map(other) {
-        refuse_other_ring(opened, other);
-    }
-}
-
-fn marks(opened: &mut Opened, stored: &[Vec<u8>]) -> Vec<Mark> {
-    let mut marks = Vec::new();
-    for bytes in stored {
-        match mark::decode(bytes, &opened.ring_key) {
-            Ok(mark) => marks.push(mark),
-            Err(why) => opened.warnings.push(format!("the mark cannot be used: {why}")),
-        }
-    }
-    if stored.is_empty() {
-        let reason = "the mark is missing: an older ring put in this one's place would not be noticed";
-        opened.warnings.push(reason.into());
-    }
-    marks
 }
 
 /// An older generation that the newest does not cover is another history: a restored backup, a copied directory.
@@ -206,7 +206,6 @@ fn take_joined(opened: &mut Opened, other: &Version, ring: Ring) {
     opened.joined = true;
     opened.parents.push(other.stored.hash);
     opened.parents.sort_unstable();
-    opened.prunable.retain(|name| *name != other.name);
 }
 
 /// An older ring, or another history of it, never reports a lower sequence and never lifts a suspension or a destruction.
@@ -218,11 +217,10 @@ fn apply_mark(opened: &mut Opened, mark: Mark, said: &[KeyId]) {
             used: mark.generation,
             newest: opened.head.header.generation,
         });
-        opened.ring.keys.retain(|key| !mark.destroyed.contains(&key.id));
     }
     // A key that was resumed since then has a later generation for that.
     let since = |key: &Key| key.suspension > mark.generation;
-    let marked = |key: &Key| mark.suspended.contains(&key.id) && !said.contains(&key.id);
+    let marked = |key: &Key| mark.suspended.binary_search(&key.id).is_ok() && !said.contains(&key.id);
     for key in &mut opened.ring.keys {
         if marked(key) && !key.suspended && !since(key) {
             key.suspended = true;

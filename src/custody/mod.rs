@@ -1,26 +1,44 @@
 //! Where roots and stores meet, and nowhere else: `open` is store → root → format, `commit` is format → store.
 //!
 //! `open` never writes. `commit` makes a generation durable, proves it, then writes the mirror and the mark; only then
-//! may the caller use it.
+//! may the caller use it. Cut off in between, the next opening finds either the old generation or the new one, and settles.
+//!
+//! *What it trusts:* what verifies under the ring's own ring key, and nothing else. The head is the newest generation under a
+//! ring key that no other one names replaced (`lineages`); what is under a replaced one is kept and named, and gives its keys
+//! to [`Custody::take_in`] alone, on an operator's word. Of a store's further places it takes the mark and the very generation
+//! that a mark names (`elsewhere`).
+//!
+//! *What it refuses:* to derive more keys than [`MOST_DERIVATIONS`] for slots that nobody has authenticated (`unlock`), to
+//! change a ring of which something is missing or undecided (`frozen`), to rotate into the reserve for emergencies (`room`), and
+//! to delete what the durable head is not proven to cover (`tidy`).
 
 mod attempts;
 mod backup;
 mod commit;
 mod decide;
+mod elsewhere;
 mod error;
 mod frozen;
 mod history;
+mod lineages;
+mod marks;
 mod open;
+mod passed;
+mod restore;
 mod room;
 mod slots;
+mod tidy;
 mod unlock;
 
-pub use commit::{Prepared, test_keys};
+pub use commit::{Making, Prepared, Share, test_keys};
 pub use error::{CommitError, OpenError};
 pub use frozen::{Frozen, Reason};
 pub use open::Version;
+pub use passed::Passed;
+pub use restore::{Abandoned, Relation, Restored, Unreadable};
 pub use room::{FOR_ROTATIONS, Room};
 pub use slots::opens;
+pub use tidy::{Beside, Finding};
 pub use unlock::{Derivations, MOST_DERIVATIONS};
 
 use std::sync::Arc;
@@ -33,7 +51,7 @@ pub use crate::format::generation::{Header, Slot};
 use crate::format::mark::Mark;
 use crate::keyring::lifecycle::Refusal;
 use crate::keyring::ring::{Ring, UnixTime};
-use crate::keyring::{Keyring, NotServing, RingId, lifecycle};
+use crate::keyring::{Keyring, NotServing, RingId, RingKeyId, lifecycle};
 use crate::root::RootKey;
 use crate::store::{RingStore, Stamp};
 
@@ -80,12 +98,23 @@ pub struct Opened {
     pub joined: bool,
     /// For people: status, log, doctor.
     pub warnings: Vec<String>,
+    /// Generations whose word counts for nothing here, and that hold keys which the ring lacks.
+    pub passed: Vec<Passed>,
     parents: Vec<Hash>,
+    /// The format version of the head. Several nodes keep it until each of them reads a newer one.
+    format: u32,
     stamp: Stamp,
-    prunable: Vec<String>,
-    /// Every generation that opened.
-    opened_names: Vec<String>,
-    /// Slots of generations under an earlier ring key, which the newest lacks: their removal broke off.
+    /// Every ring key that opened a generation, the ring's own first.
+    keys: Vec<Arc<Key32>>,
+    /// Identities of the generations that are here.
+    here: Vec<Hash>,
+    /// Whether its own place holds more generations than are kept.
+    surplus: bool,
+    /// While two ring keys are undecided: what is sealed under the other ones, for Decrypt alone.
+    beside: Vec<Version>,
+    /// The highest sequence under a ring key that lost against the ring's own; 0 where none did.
+    above: u64,
+    /// Slots of generations under a replaced ring key, which the newest lacks: their removal broke off.
     removed: Vec<Slot>,
 }
 
@@ -102,6 +131,11 @@ pub struct Head {
 }
 
 impl Opened {
+    /// Every ring key that opened a generation, the ring's own first.
+    pub fn keys(&self) -> &[Arc<Key32>] {
+        &self.keys
+    }
+
     /// What the store held when this was read or written.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
@@ -138,9 +172,22 @@ impl Opened {
         Frozen::add(&mut self.frozen, reason);
     }
 
+    /// Slots of the newest generation that another history of the ring has removed: until they go by `root remove`, the ring
+    /// does not rotate.
+    pub fn unfinished(&self) -> impl Iterator<Item = &Slot> {
+        let removed = |slot: &&Slot| self.ring.removed.binary_search(&slot.id).is_ok();
+        self.head.header.slots.iter().filter(removed)
+    }
+
+    /// The fingerprint of the ring key.
+    pub fn lineage(&self) -> RingKeyId {
+        RingKeyId::of(self.ring.id, &self.ring_key)
+    }
+
     /// The ring as it serves, or serves Decrypt alone.
     pub fn keyring(&self) -> Keyring {
-        let keyring = Keyring::new(&self.ring);
+        let own = Keyring::new(&self.ring);
+        let keyring = self.beside.iter().fold(own, |keyring, it| keyring.also(&it.ring));
         match &self.refusing {
             Some(reason) => keyring.refusing(reason.clone()),
             None => keyring,

@@ -55,6 +55,22 @@ const MAX_WITHIN: Duration = Duration::from_secs(600);
 /// How much longer a caller waits for its own thread, which may be held up by a disk.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// When a caller of several calls has to be done with all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now.
+    pub fn within(within: Duration) -> Self {
+        Self(Instant::now() + within.min(MAX_WITHIN))
+    }
+
+    /// What there is for the next call.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
 /// Where etcd is, and who we are to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

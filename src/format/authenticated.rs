@@ -46,10 +46,7 @@ pub(super) fn open<M: Authenticated>(bytes: &[u8], ring_key: &Key32) -> Result<(
 pub(super) fn refuse_newer<M: Authenticated>(message: &M) -> Result<(), FormatError> {
     let version = message.version();
     match version > M::VERSION {
-        true => Err(FormatError::Newer {
-            version,
-            min_reader: version,
-        }),
+        true => Err(FormatError::newer(version, version)),
         false => Ok(()),
     }
 }

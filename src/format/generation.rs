@@ -1,7 +1,7 @@
 //! A stored generation: the bytes of `gen-<N>-<hash8>.ring`, the same in every store and backup.
 //!
 //! ```text
-//! magic "KEKRING\n" ‖ StoredGeneration { version, min_reader, header, body } ‖ SHA-256 of all before
+//! magic "kekring\n" ‖ StoredGeneration { version, min_reader, header, body } ‖ SHA-256 of all before
 //! ```
 //!
 //! The trailing hash is unkeyed on purpose: it tells *corrupt* from *tampered*. The header is in the clear; its raw
@@ -11,23 +11,28 @@
 
 use prost::Message;
 
-use super::{FormatError, body, decode, exactly, sealed};
+use super::{FormatError, body, decode, exactly, optional, sealed};
 use crate::crypto::aead::{self, OpenError, SealError, Sealed};
 use crate::crypto::kdf::{Context, sha256};
 use crate::crypto::secret::{Key32, SecretBytes};
-use crate::keyring::RingId;
 use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::{RingId, SlotId};
 use crate::proto::ring as wire;
 pub use crate::proto::ring::SlotKind;
 
-const MAGIC: &[u8; 8] = b"KEKRING\n";
+const MAGIC: &[u8; 8] = b"kekring\n";
+/// How generations began before the first release. No release reads them.
+const UNRELEASED: &[u8; 8] = b"KEKRING\n";
 const BODY_LABEL: &str = "kekring/v1/body";
 const SLOT_LABEL: &str = "kekring/v1/slot";
 
-/// The format version that this code writes.
+/// The first format version. Every one from it on is read for ever.
+pub const FIRST: u32 = 1;
+
+/// The format version that this code writes where nothing else is asked for.
 pub const VERSION: u32 = 1;
 
-/// Longest generation: 1,000 keys take 140 kB, and etcd refuses requests over 1.5 MiB (its `--max-request-bytes`).
+/// Longest generation: 1,000 keys take 60 kB, and etcd refuses requests over 1.5 MiB (its `--max-request-bytes`).
 pub const MAX_LEN: usize = 1024 * 1024;
 
 /// Most root slots: a passphrase slot takes a good part of a second, and who can write the file must not be able to hold
@@ -63,17 +68,21 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Names the slot.
-    pub id: [u8; 16],
+    pub id: SlotId,
     /// Number of the kind; one that this version does not know is kept as it is.
     pub kind: i32,
     /// For people: at most [`MAX_SLOT_NAME`] bytes, no control characters.
     pub name: String,
     /// What the root returned.
     pub sealed: Vec<u8>,
+    /// When it was made, or last sealed anew; advice.
+    pub created: UnixTime,
+    /// The slot that it took the place of.
+    pub replaces: Option<SlotId>,
 }
 
 /// The context in which a root seals the ring key. Without the generation: slots outlive rotations.
-pub fn slot_context(ring: RingId, slot: &[u8; 16], kind: i32) -> Context {
+pub fn slot_context(ring: RingId, slot: &SlotId, kind: i32) -> Context {
     Context::new(SLOT_LABEL)
         .with(&ring.0)
         .with(slot)
@@ -99,6 +108,8 @@ pub struct Stored {
     pub hash: Hash,
     /// Its clear part.
     pub header: Header,
+    /// The format version that it is written in.
+    pub format: u32,
     bound: Context,
     body: Sealed,
     reproducible: bool,
@@ -118,6 +129,9 @@ pub fn parse(bytes: &[u8]) -> Result<Stored, FormatError> {
     if bytes.len() > MAX_LEN {
         return Err(FormatError::corrupt(format!("longer than {MAX_LEN} bytes")));
     }
+    if bytes.starts_with(UNRELEASED) {
+        return Err(FormatError::Unreleased);
+    }
     let rest = bytes
         .strip_prefix(MAGIC.as_slice())
         .ok_or_else(|| FormatError::corrupt("does not begin like a ring"))?;
@@ -133,15 +147,13 @@ pub fn parse(bytes: &[u8]) -> Result<Stored, FormatError> {
         return Err(FormatError::corrupt("format version is absent or impossible"));
     }
     if stored.min_reader > VERSION {
-        return Err(FormatError::Newer {
-            version: stored.version,
-            min_reader: stored.min_reader,
-        });
+        return Err(FormatError::newer(stored.version, stored.min_reader));
     }
     let (clear, clear_same): (wire::Header, bool) = decode("header", &stored.header)?;
     Ok(Stored {
         hash: sha256(bytes),
         header: header(&clear)?,
+        format: stored.version,
         bound: body_bound(stored.version, stored.min_reader, &stored.header),
         body: sealed("body", stored.body.as_ref())?,
         reproducible: same && clear_same && stored.version == VERSION,
@@ -168,15 +180,21 @@ impl Stored {
 
 /// Encodes `ring` as the generation that `header` describes.
 pub fn encode(header: &Header, ring: &Ring, ring_key: &Key32) -> Result<Vec<u8>, SealError> {
+    encode_as(header, ring, ring_key, VERSION)
+}
+
+/// The same in a format version from [`FIRST`] to [`VERSION`].
+pub fn encode_as(header: &Header, ring: &Ring, ring_key: &Key32, format: u32) -> Result<Vec<u8>, SealError> {
+    let version = format.clamp(FIRST, VERSION);
     let clear = header_to_wire(header).encode_to_vec();
     let mut message = body::to_wire(ring);
     let plain = SecretBytes::new(message.encode_to_vec());
     body::wipe(&mut message);
-    let bound = body_bound(VERSION, VERSION, &clear);
+    let bound = body_bound(version, version, &clear);
     let sealed = aead::seal_bound(ring_key, &Context::new(BODY_LABEL), &bound, plain.expose())?;
     let stored = wire::StoredGeneration {
-        version: VERSION,
-        min_reader: VERSION,
+        version,
+        min_reader: version,
         header: clear,
         body: Some(sealed.into()),
     };
@@ -255,6 +273,8 @@ fn slot(message: &wire::Slot) -> Result<Slot, FormatError> {
         kind: message.kind,
         name: message.name.clone(),
         sealed: message.sealed.clone(),
+        created: UnixTime(message.created),
+        replaces: optional("replaced slot id", &message.replaces)?,
     })
 }
 
@@ -274,6 +294,8 @@ fn header_to_wire(header: &Header) -> wire::Header {
                 kind: slot.kind,
                 name: slot.name.clone(),
                 sealed: slot.sealed.clone(),
+                created: slot.created.0,
+                replaces: slot.replaces.map(Vec::from).unwrap_or_default(),
             })
             .collect(),
     }

@@ -5,9 +5,9 @@
 
 use super::authenticated::{self, Authenticated};
 use super::generation::Hash;
-use super::{FormatError, exactly};
+use super::{FormatError, exactly, optional};
 use crate::crypto::secret::Key32;
-use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::ring::{Digest, Ring, UnixTime};
 use crate::keyring::{KeyId, RingId};
 use crate::proto::ring as wire;
 
@@ -24,8 +24,8 @@ pub struct Mark {
     pub reported: KeyId,
     /// Keys that were suspended, ascending.
     pub suspended: Vec<KeyId>,
-    /// Keys that were destroyed, ascending.
-    pub destroyed: Vec<KeyId>,
+    /// A digest of the keys that were destroyed; none where none were.
+    pub destroyed: Option<Digest>,
     /// When it first saw `reported`.
     pub seen: UnixTime,
 }
@@ -40,7 +40,7 @@ impl Mark {
             hash,
             reported: ring.active()?.id.clone(),
             suspended: suspended.map(|key| key.id.clone()).collect(),
-            destroyed: ring.tombstones.iter().map(|tomb| tomb.id.clone()).collect(),
+            destroyed: ring.destroyed(),
             seen,
         })
     }
@@ -55,7 +55,7 @@ impl Mark {
             sequence: self.reported.sequence(),
             key_id: self.reported.as_str().to_owned(),
             suspended: names(&self.suspended),
-            destroyed: names(&self.destroyed),
+            destroyed: self.destroyed.map(Vec::from).unwrap_or_default(),
             seen: self.seen.0,
             mac: Vec::new(),
         };
@@ -76,8 +76,8 @@ pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Mark, FormatError> {
         generation: message.generation,
         hash: exactly("mark hash", &message.hash)?,
         reported,
-        suspended: ascending("suspended", &message.suspended)?,
-        destroyed: ascending("destroyed", &message.destroyed)?,
+        suspended: ascending(&message.suspended)?,
+        destroyed: optional("mark digest", &message.destroyed)?,
         seen: UnixTime(message.seen),
     })
 }
@@ -92,12 +92,18 @@ pub fn of_another_ring(bytes: &[u8], ours: RingId, ring_key: &Key32) -> Option<R
     (named != ours && !genuine).then_some(named)
 }
 
-/// Generation and hash that a mark of this ring names, unverified: it may be under a later ring key than the one at hand.
-pub fn claimed(bytes: &[u8], ours: RingId) -> Option<(u64, Hash)> {
+/// Ring, generation and hash that a mark names, unverified: it may be under a later ring key than the one at hand.
+pub fn claims(bytes: &[u8]) -> Option<(RingId, u64, Hash)> {
     let (message, _): (wire::Mark, bool) = super::decode("mark", bytes).ok()?;
     let named = RingId(exactly("mark ring id", &message.ring_id).ok()?);
     let hash = exactly("mark hash", &message.hash).ok()?;
-    (named == ours).then_some((message.generation, hash))
+    Some((named, message.generation, hash))
+}
+
+/// Generation and hash that a mark of this ring names, unverified.
+pub fn claimed(bytes: &[u8], ours: RingId) -> Option<(u64, Hash)> {
+    let (named, generation, hash) = claims(bytes)?;
+    (named == ours).then_some((generation, hash))
 }
 
 impl Authenticated for wire::Mark {
@@ -122,12 +128,12 @@ fn names(ids: &[KeyId]) -> Vec<String> {
     ids.iter().map(|id| id.as_str().to_owned()).collect()
 }
 
-fn ascending(what: &str, texts: &[String]) -> Result<Vec<KeyId>, FormatError> {
+fn ascending(texts: &[String]) -> Result<Vec<KeyId>, FormatError> {
     let ids: Vec<KeyId> = texts.iter().map(|text| name(text)).collect::<Result<_, _>>()?;
     if !ids.is_sorted_by(|a, b| a < b) {
-        return Err(FormatError::corrupt(format!(
-            "the mark's {what} keys are not ascending"
-        )));
+        return Err(FormatError::corrupt(
+            "the mark's suspended keys are not ascending",
+        ));
     }
     Ok(ids)
 }

@@ -6,10 +6,10 @@
 
 use super::authenticated::{self, Authenticated};
 use super::generation::Hash;
-use super::{FormatError, exactly};
+use super::{FormatError, exactly, optional};
 use crate::crypto::secret::Key32;
 use crate::keyring::members::{Instance, NodeName};
-use crate::keyring::ring::UnixTime;
+use crate::keyring::ring::{Digest, UnixTime};
 use crate::keyring::{KeyId, RingId};
 use crate::proto::ring as wire;
 
@@ -39,6 +39,10 @@ pub struct Acknowledgement {
     pub format: u32,
     /// The node's wall clock when it wrote this.
     pub time: UnixTime,
+    /// How many Decrypts under each retiring key verified here, by the key's name.
+    pub watched: Vec<(KeyId, u64)>,
+    /// A digest of the destroyed keys of which the node has no copy left; none where there are none.
+    pub purged: Option<Digest>,
 }
 
 impl Acknowledgement {
@@ -57,6 +61,8 @@ impl Acknowledgement {
             shown: self.shown.map(Vec::from).unwrap_or_default(),
             format: self.format,
             time: self.time.0,
+            watched: self.watched.iter().map(watched_to_wire).collect(),
+            purged: self.purged.map(Vec::from).unwrap_or_default(),
             mac: Vec::new(),
         };
         authenticated::encode(message, ring_key, self.ring_id)
@@ -85,13 +91,30 @@ pub fn decode(bytes: &[u8], ring_key: &Key32) -> Result<Acknowledgement, FormatE
             "" => None,
             text => Some(key_id(text)?),
         },
-        shown: match message.shown.as_slice() {
-            [] => None,
-            bytes => Some(exactly("acknowledgement nonce", bytes)?),
-        },
+        shown: optional("acknowledgement nonce", &message.shown)?,
         format: message.format,
         time: UnixTime(message.time),
+        watched: watched(&message.watched)?,
+        purged: optional("acknowledgement digest", &message.purged)?,
     })
+}
+
+fn watched_to_wire((id, decrypts): &(KeyId, u64)) -> wire::Watched {
+    wire::Watched {
+        key_id: id.as_str().to_owned(),
+        decrypts: *decrypts,
+    }
+}
+
+fn watched(messages: &[wire::Watched]) -> Result<Vec<(KeyId, u64)>, FormatError> {
+    let watched = messages.iter().map(|it| Ok((key_id(&it.key_id)?, it.decrypts)));
+    let watched = watched.collect::<Result<Vec<_>, FormatError>>()?;
+    if !watched.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(FormatError::corrupt(
+            "the acknowledgement's retiring keys are not ascending",
+        ));
+    }
+    Ok(watched)
 }
 
 impl Authenticated for wire::Acknowledgement {

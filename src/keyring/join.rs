@@ -2,8 +2,9 @@
 
 use super::lifecycle::{self, Refusal};
 use super::members::{self, MAX_RECORDS};
-use super::names::{KeyId, RingId};
-use super::ring::{Key, KeyState, Ring, UnixTime};
+use super::names::{KeyId, RingId, RingKeyId, SlotId};
+use super::retirement;
+use super::ring::{Key, KeyState, MAX_REMOVALS, Ring, UnixTime};
 use crate::crypto::RandomnessError;
 use crate::crypto::secret::Key32;
 
@@ -25,6 +26,9 @@ pub enum JoinError {
     /// More nodes than a ring holds, and none of them removed.
     #[error("together the histories have {0} nodes, at most {MAX_RECORDS} are accepted")]
     TooManyNodes(usize),
+    /// More replaced ring keys, or removed root slots, than a ring holds: forgetting one would let its holder back in.
+    #[error("together the histories have more than {MAX_REMOVALS} replaced ring keys or removed root slots")]
+    TooManyRemovals,
     /// No next key could be made.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -35,21 +39,40 @@ pub enum JoinError {
 
 /// True when `newer` already says everything that `older` says, so that no join is needed.
 pub fn covers(newer: &Ring, older: &Ring) -> bool {
-    let dead = |id: &KeyId| newer.tombstones.iter().any(|tomb| tomb.id == *id);
+    let has = |key: &Key| {
+        let ours = newer.key(&key.id);
+        ours.is_some_and(|ours| same_bytes(ours, key) && says(ours, key))
+    };
     newer.id == older.id
         && members::cover(&newer.members, &older.members)
-        && older.tombstones.iter().all(|tomb| dead(&tomb.id))
-        && older.keys.iter().all(|key| {
-            dead(&key.id)
-                || newer
-                    .key(&key.id)
-                    .is_some_and(|ours| same_bytes(ours, key) && says(ours, key))
-        })
+        && retirement::cover(&newer.retirements, &older.retirements)
+        && subset(&older.replaced, &newer.replaced)
+        && subset(&older.removed, &newer.removed)
+        && older.tombstones.iter().all(|tomb| newer.is_destroyed(&tomb.id))
+        && older
+            .keys
+            .iter()
+            .all(|key| newer.is_destroyed(&key.id) || has(key))
+}
+
+/// True when `newer` has every key of `older`, or has destroyed it: what can be lost with a generation whose word counts for
+/// nothing.
+pub fn has_keys(newer: &Ring, older: &Ring) -> bool {
+    newer.id == older.id && lacks(newer, older).next().is_none()
+}
+
+/// The keys of `older` that `newer` neither has nor has destroyed.
+pub fn lacks<'a>(newer: &'a Ring, older: &'a Ring) -> impl Iterator<Item = &'a Key> {
+    let has = |key: &Key| newer.key(&key.id).is_some_and(|ours| same_bytes(ours, key));
+    let lacking = move |key: &&Key| !newer.is_destroyed(&key.id) && !has(key);
+    older.keys.iter().filter(lacking)
 }
 
 /// True when `ours` is what [`merge`] makes of both. Two histories can change one key in generations of one number.
 fn says(ours: &Key, theirs: &Key) -> bool {
-    stands(ours) >= stands(theirs) && suspension(ours) >= suspension(theirs)
+    stands(ours) >= stands(theirs)
+        && suspension(ours) >= suspension(theirs)
+        && ours.decrypt_only >= theirs.decrypt_only
 }
 
 /// The state and how late it was set; of two set in generations of one number, the one further along.
@@ -113,10 +136,10 @@ fn union(first: &Ring, others: &[&Ring]) -> Result<Ring, JoinError> {
     for other in others {
         add(&mut joined, other)?;
     }
-    let tombstones = &joined.tombstones;
-    joined
-        .keys
-        .retain(|key| !tombstones.iter().any(|tomb| tomb.id == key.id));
+    let destroyed = std::mem::take(&mut joined.tombstones);
+    let is_destroyed = |id: &KeyId| destroyed.binary_search_by(|tomb| tomb.id.cmp(id)).is_ok();
+    joined.keys.retain(|key| !is_destroyed(&key.id));
+    joined.tombstones = destroyed;
     // Only now: a third history can say again what a second took back.
     let in_use = |key: &&mut Key| key.state != KeyState::Deactivated;
     for key in joined.keys.iter_mut().filter(in_use) {
@@ -125,30 +148,81 @@ fn union(first: &Ring, others: &[&Ring]) -> Result<Ring, JoinError> {
     if joined.members.len() > MAX_RECORDS {
         return Err(JoinError::TooManyNodes(joined.members.len()));
     }
+    if joined.replaced.len().max(joined.removed.len()) > MAX_REMOVALS {
+        return Err(JoinError::TooManyRemovals);
+    }
     Ok(joined)
 }
 
-/// Adds what `other` says of tombstones, keys and nodes.
+/// Adds what `other` says, list by list; each is in ascending order, and is so again.
 fn add(joined: &mut Ring, other: &Ring) -> Result<(), JoinError> {
-    for tomb in &other.tombstones {
-        match joined.tombstones.iter_mut().find(|known| known.id == tomb.id) {
-            Some(known) => known.destroyed = known.destroyed.min(tomb.destroyed),
-            None => joined.tombstones.push(tomb.clone()),
-        }
-    }
-    joined.tombstones.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    for theirs in &other.keys {
-        match joined.keys.iter_mut().find(|ours| ours.id == theirs.id) {
-            None => joined.keys.push(theirs.clone()),
-            Some(ours) if !same_bytes(ours, theirs) => {
-                return Err(JoinError::TwoKeysOneName(theirs.id.clone()));
+    joined.tombstones = merged(
+        std::mem::take(&mut joined.tombstones),
+        &other.tombstones,
+        |tomb| tomb.id.clone(),
+        |ours, theirs| {
+            // Whichever comes first, so that the order of the histories does not matter.
+            let first = (ours.destroyed, ours.evidence).min((theirs.destroyed, theirs.evidence));
+            (ours.destroyed, ours.evidence) = first;
+            Ok(())
+        },
+    )?;
+    joined.keys = merged(
+        std::mem::take(&mut joined.keys),
+        &other.keys,
+        |key| key.id.clone(),
+        |ours, theirs| match same_bytes(ours, theirs) {
+            true => {
+                merge(ours, theirs);
+                Ok(())
             }
-            Some(ours) => merge(ours, theirs),
-        }
-    }
-    joined.keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+            false => Err(JoinError::TwoKeysOneName(theirs.id.clone())),
+        },
+    )?;
     joined.members = members::merge(&joined.members, &other.members);
+    joined.retirements = retirement::merge(&joined.retirements, &other.retirements);
+    remember(joined, &other.replaced, &other.removed);
+    joined.superseding.extend_from_slice(&other.superseding);
+    joined.superseding.sort_unstable();
+    joined.superseding.dedup();
     Ok(())
+}
+
+/// Adds replaced ring keys and removed slots to those that a ring knows of.
+pub fn remember(ring: &mut Ring, replaced: &[RingKeyId], removed: &[SlotId]) {
+    ring.replaced.extend_from_slice(replaced);
+    ring.replaced.sort_unstable();
+    ring.replaced.dedup();
+    ring.removed.extend_from_slice(removed);
+    ring.removed.sort_unstable();
+    ring.removed.dedup();
+}
+
+/// Two ascending lists as one; of two of one name, `both` makes the one that stays.
+fn merged<T: Clone, K: Ord>(
+    ours: Vec<T>,
+    theirs: &[T],
+    name: impl Fn(&T) -> K,
+    both: impl Fn(&mut T, &T) -> Result<(), JoinError>,
+) -> Result<Vec<T>, JoinError> {
+    let mut all = Vec::with_capacity(ours.len().max(theirs.len()));
+    let mut theirs = theirs.iter().peekable();
+    for mut one in ours {
+        while let Some(other) = theirs.next_if(|it| name(it) < name(&one)) {
+            all.push(other.clone());
+        }
+        if let Some(other) = theirs.next_if(|it| name(it) == name(&one)) {
+            both(&mut one, other)?;
+        }
+        all.push(one);
+    }
+    all.extend(theirs.cloned());
+    Ok(all)
+}
+
+/// Whether the one ascending list is a part of the other.
+fn subset<T: Ord>(part: &[T], whole: &[T]) -> bool {
+    part.iter().all(|it| whole.binary_search(it).is_ok())
 }
 
 /// State and suspension are taken apart from each other: an activation in one history never lifts the suspension of
@@ -159,18 +233,21 @@ fn merge(ours: &mut Key, theirs: &Key) {
     let earliest = [ours.activated, theirs.activated].into_iter().flatten().min();
     ours.activated = earliest;
     ours.deactivated = ours.deactivated.max(theirs.deactivated);
+    ours.decrypt_only |= theirs.decrypt_only;
 }
 
-/// One active key, the highest ever in use; one next key above it, the proposed one first; the rest deactivated.
+/// One active key, the highest ever in use; one next key above it, the proposed one first; the rest deactivated. A key that
+/// only decrypts is neither, and does not count as reported.
 fn settle(ring: &mut Ring, reported: &[KeyId], fresh: Key32, now: UnixTime) -> Result<(), JoinError> {
-    let used = |key: &&Key| key.activated.is_some();
+    let used = |key: &&Key| key.activated.is_some() && !key.decrypt_only;
+    let counts = |id: &&KeyId| !ring.is_destroyed(id) && ring.key(id).is_none_or(|key| !key.decrypt_only);
     let active = ring
         .keys
         .iter()
         .filter(used)
         .map(|key| &key.id)
         .chain(reported)
-        .filter(|id| !ring.tombstones.iter().any(|tomb| tomb.id == **id))
+        .filter(counts)
         .max()
         .cloned()
         .ok_or(Refusal::Incomplete)?;
@@ -207,7 +284,9 @@ fn next(ring: &Ring, active: &KeyId) -> Option<KeyId> {
     let waiting = ring
         .keys
         .iter()
-        .filter(|key| key.state == KeyState::PreActive && key.id.sequence() > active.sequence())
+        .filter(|key| {
+            key.state == KeyState::PreActive && !key.decrypt_only && key.id.sequence() > active.sequence()
+        })
         .map(|key| &key.id);
     let proposed = ring.proposal.as_ref().map(|it| &it.key_id);
     waiting.max_by_key(|id| (Some(*id) == proposed, *id)).cloned()

@@ -50,6 +50,12 @@ pub enum Refusal {
     /// A key that was reported is in no history that is known: a change would be built on less than was used.
     #[error("key {0} has been reported, and the ring has an older one active")]
     BelowMark(KeyId),
+    /// A root that another history of the ring removed would open what comes.
+    #[error("another history of the ring removed a root slot that is still there")]
+    RemovalUnfinished,
+    /// Removals of roots in two histories, each of which was joined over the other.
+    #[error("the ring has two ring keys, and each of them names the other replaced")]
+    TwoRingKeys,
     /// The ring breaks its own rules; it was never checked.
     #[error("the ring has no active or no pre-active key")]
     Incomplete,
@@ -69,6 +75,10 @@ pub fn create(id: RingId, first: Key32, next: Key32, now: UnixTime) -> Ring {
         machine: None,
         development: false,
         members: Vec::new(),
+        replaced: Vec::new(),
+        removed: Vec::new(),
+        retirements: Vec::new(),
+        superseding: Vec::new(),
     }
 }
 
@@ -179,35 +189,85 @@ pub fn accept(
     let Some(reported) = reported.filter(|id| id.sequence() > active.id.sequence()) else {
         return Ok(after);
     };
-    let generation = after.generation;
-    after.proposal = None;
-    for key in after
-        .keys
-        .iter_mut()
-        .filter(|key| key.state != KeyState::Deactivated)
-    {
+    let skipped = reported.sequence().checked_add(1).ok_or(Refusal::Exhausted)?;
+    let there = |key: &Key| key.id == *reported && !key.suspended && !key.decrypt_only;
+    let again = ring.keys.iter().find(|key| there(key)).map(|key| key.id.clone());
+    renew(&mut after, again.as_ref(), skipped, fresh, now)?;
+    Ok(after)
+}
+
+/// Makes a fresh key active that is above `above` and above every key of the ring, and another the next: for a ring that
+/// goes on beside another one, whose keys it does not all know.
+pub fn go_above(ring: &Ring, above: u64, fresh: [Key32; 2], now: UnixTime) -> Result<Ring, Refusal> {
+    let mut after = ring.clone();
+    renew(&mut after, None, above, fresh, now)?;
+    Ok(after)
+}
+
+/// `again`, or else a fresh key, becomes active, and a fresh one the next; both sequences are above `above`.
+fn renew(
+    ring: &mut Ring,
+    again: Option<&KeyId>,
+    above: u64,
+    fresh: [Key32; 2],
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let (id, generation) = (ring.id, ring.generation);
+    ring.proposal = None;
+    let in_use = |key: &&mut Key| key.state != KeyState::Deactivated;
+    for key in ring.keys.iter_mut().filter(in_use) {
         deactivate(key, generation, now);
     }
-    let skipped = reported.sequence().checked_add(1).ok_or(Refusal::Exhausted)?;
-    let mut sequence = ring.highest_sequence().max(skipped);
+    let mut sequence = ring.highest_sequence().max(above);
     let mut make = |material| {
         sequence = sequence.checked_add(1).ok_or(Refusal::Exhausted)?;
-        Ok(new_key(ring.id, sequence, material, generation, now))
+        Ok(new_key(id, sequence, material, generation, now))
     };
     let [first, next] = fresh;
-    let there = |key: &&mut Key| key.id == *reported && !key.suspended;
-    let active = match after.keys.iter_mut().find(there) {
+    let active = match ring.keys.iter_mut().find(|key| Some(&key.id) == again) {
         Some(key) => key,
         None => {
-            after.keys.push(make(first)?);
-            after.keys.last_mut().ok_or(Refusal::Incomplete)?
+            ring.keys.push(make(first)?);
+            ring.keys.last_mut().ok_or(Refusal::Incomplete)?
         }
     };
     active.state = KeyState::Active;
+    active.changed = generation;
     active.deactivated = None;
     active.activated = active.activated.or(Some(now));
-    after.keys.push(make(next)?);
-    Ok(after)
+    ring.keys.push(make(next)?);
+    Ok(())
+}
+
+/// Takes in, on an operator's word, the keys of generations that count for nothing by themselves: those that the ring lacks
+/// and has not destroyed. They decrypt and never do more. A suspension that any of them brings stays.
+pub fn take_in<'a>(ring: &Ring, others: impl Iterator<Item = &'a Ring>, now: UnixTime) -> Ring {
+    let generation = ring.generation;
+    let lacks = |key: &&Key| ring.key(&key.id).is_none() && !ring.is_destroyed(&key.id);
+    let take = |theirs: &Key| Key {
+        state: KeyState::Deactivated,
+        changed: generation,
+        suspension: if theirs.suspended { generation } else { 0 },
+        deactivated: theirs.deactivated.or(Some(now)),
+        decrypt_only: true,
+        ..theirs.clone()
+    };
+    let lacking = others.flat_map(|other| &other.keys).filter(lacks);
+    let mut taken: Vec<Key> = lacking.map(take).collect();
+    taken.sort_by(|a, b| a.id.cmp(&b.id));
+    taken.dedup_by(|again, first| {
+        let same = again.id == first.id;
+        if same {
+            first.suspended |= again.suspended;
+            first.suspension = first.suspension.max(again.suspension);
+            first.activated = first.activated.or(again.activated);
+        }
+        same
+    });
+    let mut after = ring.clone();
+    after.keys.append(&mut taken);
+    after.keys.sort_by(|a, b| a.id.cmp(&b.id));
+    after
 }
 
 /// The same content as the next generation: for a change that lies outside the keys.
@@ -243,5 +303,6 @@ fn new_key(ring: RingId, sequence: u64, material: Key32, generation: u64, now: U
         created: now,
         activated: None,
         deactivated: None,
+        decrypt_only: false,
     }
 }

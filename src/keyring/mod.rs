@@ -3,9 +3,11 @@
 
 pub mod join;
 pub mod lifecycle;
+pub mod lineage;
 pub mod live;
 pub mod members;
 mod names;
+pub mod retirement;
 pub mod ring;
 pub mod schedule;
 
@@ -13,11 +15,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use members::NodeName;
-pub use names::{KeyId, MalformedKeyId, RingId};
+pub use names::{KeyId, MalformedKeyId, RingId, RingKeyId, SlotId};
 use ring::{KeyState, Ring};
 
 use crate::crypto::secret::{Key32, SecretBytes};
-use crate::format::wrapped_seed;
+use crate::format::wrapped_seed::{self, Seeds};
 
 /// Most bytes that Encrypt takes. kube-apiserver sends 32; the format could hold 914.
 pub const MAX_PLAINTEXT: usize = 512;
@@ -63,6 +65,16 @@ pub enum NotServing {
         /// Whose ring was expected.
         expected: RingId,
     },
+    /// Generations under two ring keys, of which neither replaced the other, and no mark of this node's that decides.
+    #[error(
+        "two ring keys and nothing that decides between them ({0}): `kekring ring accept --head GENERATION` does"
+    )]
+    TwoRingKeys(String),
+    /// The ring key was replaced while this node was away, and no root here opens the new one.
+    #[error(
+        "the ring key was replaced at generation {0}, and no configured root opens the new one: what this node would report is out of use"
+    )]
+    Superseded(u64),
     /// Another machine, or an earlier copy, is registered under this node's name: rotations wait for that one.
     #[error(
         "another machine, or an earlier copy of this one, is registered as node {0}: `kekring node remove {0}` makes room, once that one is gone for good"
@@ -103,7 +115,9 @@ pub enum DecryptError {
 
 struct Entry {
     material: Arc<Key32>,
-    state: KeyState,
+    seeds: Seeds,
+    /// Whether anything may be encrypted under it, as the active key or one that was active a moment ago.
+    encrypts: bool,
     suspended: bool,
 }
 
@@ -130,7 +144,8 @@ impl Keyring {
     pub fn new(ring: &Ring) -> Self {
         let entry = |key: &ring::Key| Entry {
             material: Arc::clone(&key.material),
-            state: key.state,
+            seeds: Seeds::of(ring.id, &key.id),
+            encrypts: key.state != KeyState::PreActive && !key.decrypt_only,
             suspended: key.suspended,
         };
         let mut keyring = Self {
@@ -157,8 +172,8 @@ impl Keyring {
             self.keys.entry(name).or_insert_with(|| {
                 let entry = Entry {
                     material: Arc::clone(&key.material),
-                    // Nothing is encrypted under it here.
-                    state: KeyState::PreActive,
+                    seeds: Seeds::of(ring.id, &key.id),
+                    encrypts: false,
                     suspended: key.suspended,
                 };
                 (key.id.clone(), entry)
@@ -208,13 +223,13 @@ impl Keyring {
             Ok(active) => active,
             Err(reason) => return Err(EncryptError::NotServing(reason.clone())),
         };
-        let usable = |entry: &Entry| entry.state != KeyState::PreActive && !entry.suspended;
+        let usable = |entry: &Entry| entry.encrypts && !entry.suspended;
         let (id, entry) = reported
             .and_then(|id| self.keys.get(id.as_str()))
             .filter(|(_, entry)| usable(entry))
             .or_else(|| self.keys.get(active.as_str()))
             .ok_or_else(|| EncryptError::NotServing(NotServing::NoActiveKey("the ring has none".into())))?;
-        let bytes = wrapped_seed::wrap(self.id, id, &entry.material, plaintext)?;
+        let bytes = entry.seeds.wrap(&entry.material, plaintext)?;
         Ok((bytes, id.clone()))
     }
 
@@ -227,7 +242,8 @@ impl Keyring {
         if entry.suspended {
             return Err(DecryptError::Suspended(id.clone()));
         }
-        wrapped_seed::unwrap(self.id, id, &entry.material, ciphertext).map_err(|_| DecryptError::Ciphertext)
+        let opened = entry.seeds.unwrap(&entry.material, ciphertext);
+        opened.map_err(|_| DecryptError::Ciphertext)
     }
 
     fn tested(&self, active: &ring::Key) -> Result<KeyId, NotServing> {

@@ -10,6 +10,8 @@ use crate::crypto::secret::Key32;
 
 /// Label under which a key's public name is derived from its bytes.
 const KEY_ID_LABEL: &str = "kekring/v1/key-id";
+/// Label under which a ring key's fingerprint is derived from its bytes.
+const RING_KEY_LABEL: &str = "kekring/v1/ring-key";
 
 /// 16 random bytes that name a ring for life; shown as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +29,29 @@ impl fmt::Debug for RingId {
     }
 }
 
+/// The id of a root slot: 16 random bytes.
+pub type SlotId = [u8; 16];
+
+/// A one-way fingerprint of a ring key: 16 bytes, derived from the key's bytes and the ring id.
+///
+/// It says which ring keys were replaced, and stands in sealed bodies alone: whoever lacks a ring key can neither name it
+/// nor learn that it was one. So it is never printed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RingKeyId(pub [u8; 16]);
+
+impl RingKeyId {
+    /// The fingerprint of a ring key.
+    pub fn of(ring: RingId, key: &Key32) -> Self {
+        Self(kdf::fingerprint(key, &ring.0, &Context::new(RING_KEY_LABEL)))
+    }
+}
+
+impl fmt::Debug for RingKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RingKeyId(redacted)")
+    }
+}
+
 /// The name kube-apiserver sees: `k<sequence>-<32 hexadecimal digits>`, at most 54 bytes, public.
 ///
 /// The digits come one-way from the key's bytes, the ring id and the sequence, so one name never stands for two keys.
@@ -41,7 +66,15 @@ impl KeyId {
     /// The name of `key` as number `sequence` of the ring.
     pub fn derive(ring: RingId, sequence: u64, key: &Key32) -> Self {
         let context = Context::new(KEY_ID_LABEL).with(&sequence.to_be_bytes());
-        let fingerprint = kdf::fingerprint(key, &ring.0, &context);
+        Self::of(sequence, kdf::fingerprint(key, &ring.0, &context))
+    }
+
+    /// The name with this number and this derived part, as a destroyed key leaves it; `None` for number 0.
+    pub fn from_parts(sequence: u64, fingerprint: [u8; 16]) -> Option<Self> {
+        (sequence > 0).then(|| Self::of(sequence, fingerprint))
+    }
+
+    fn of(sequence: u64, fingerprint: [u8; 16]) -> Self {
         Self {
             text: format!("k{sequence}-{}", HEXLOWER.encode(&fingerprint)),
             sequence,

@@ -4,8 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::members::{MAX_RECORDS, Member, NodeName};
-use super::names::{KeyId, RingId};
+use super::names::{KeyId, RingId, RingKeyId, SlotId};
+use super::retirement::Retirement;
+use crate::crypto::kdf;
 use crate::crypto::secret::Key32;
+
+/// Most fingerprints of replaced ring keys, and most ids of removed slots: one removal of a root a day for eleven years.
+pub const MAX_REMOVALS: usize = 4096;
 
 /// A point in time, in whole seconds of Unix time. Times are advice: order comes from generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +56,8 @@ pub struct Key {
     pub activated: Option<UnixTime>,
     /// When a newer key became active.
     pub deactivated: Option<UnixTime>,
+    /// Never active or next again, whatever is joined: it came from a generation under a replaced ring key.
+    pub decrypt_only: bool,
 }
 
 impl Key {
@@ -78,6 +85,23 @@ pub struct Tombstone {
     pub id: KeyId,
     /// When it was destroyed.
     pub destroyed: UnixTime,
+    /// The first 16 bytes of SHA-256 of the evidence that nothing needed it.
+    pub evidence: [u8; 16],
+}
+
+/// 16 bytes that stand for a set of destroyed keys.
+pub type Digest = [u8; 16];
+
+/// The digest of destroyed keys, which are given in ascending order; none where there are none. Their times and evidence
+/// do not count.
+pub fn digest<'a>(destroyed: impl Iterator<Item = &'a KeyId>) -> Option<Digest> {
+    let mut bytes = Vec::new();
+    for id in destroyed {
+        bytes.extend_from_slice(&id.sequence().to_be_bytes());
+        bytes.extend_from_slice(id.fingerprint());
+    }
+    let hash = kdf::sha256(&bytes);
+    hash.first_chunk().copied().filter(|_| !bytes.is_empty())
 }
 
 /// Who activates the key of a proposal.
@@ -119,6 +143,14 @@ pub struct Ring {
     pub development: bool,
     /// The nodes that keep a copy, ascending by name; none in a ring of one machine.
     pub members: Vec<Member>,
+    /// Ring keys that were replaced, ascending: what is sealed under one of them is nobody's word any more.
+    pub replaced: Vec<RingKeyId>,
+    /// Root slots that were removed, ascending.
+    pub removed: Vec<SlotId>,
+    /// Keys on their way to destruction, ascending by id.
+    pub retirements: Vec<Retirement>,
+    /// Records for nodes that are away while the ring key is replaced, ascending: what the next activation leaves on etcd.
+    pub superseding: Vec<Vec<u8>>,
 }
 
 /// A rule that every ring keeps, broken.
@@ -172,6 +204,18 @@ pub enum BrokenRule {
     #[allow(missing_docs)]
     #[error("key {0} is pre-active and has a time of activation or deactivation")]
     Unused(KeyId),
+    #[allow(missing_docs)]
+    #[error("key {0} only decrypts, and is {1}")]
+    DecryptOnly(KeyId, &'static str),
+    #[allow(missing_docs)]
+    #[error("{0} are not in ascending order, or one stands twice")]
+    NotAscending(&'static str),
+    #[allow(missing_docs)]
+    #[error("a retirement was set in a generation that does not exist yet")]
+    FutureRetirement,
+    #[allow(missing_docs)]
+    #[error("more than {MAX_REMOVALS} {0}")]
+    TooMany(&'static str),
 }
 
 impl Ring {
@@ -187,7 +231,18 @@ impl Ring {
 
     /// The key of that name.
     pub fn key(&self, id: &KeyId) -> Option<&Key> {
-        self.keys.iter().find(|key| key.id == *id)
+        let at = self.keys.binary_search_by(|key| key.id.cmp(id)).ok()?;
+        self.keys.get(at)
+    }
+
+    /// Whether the key of that name was destroyed.
+    pub fn is_destroyed(&self, id: &KeyId) -> bool {
+        self.tombstones.binary_search_by(|tomb| tomb.id.cmp(id)).is_ok()
+    }
+
+    /// The destroyed keys, in 16 bytes; none where there are none.
+    pub fn destroyed(&self) -> Option<Digest> {
+        digest(self.tombstones.iter().map(|tomb| &tomb.id))
     }
 
     /// The highest sequence that was ever given out, destroyed keys included.
@@ -221,6 +276,7 @@ impl Ring {
             });
         }
         self.check_members()?;
+        self.check_removals()?;
         match &self.proposal {
             Some(proposal) if proposal.key_id != next.id => {
                 Err(BrokenRule::ProposalKey(proposal.key_id.clone()))
@@ -254,10 +310,39 @@ impl Ring {
             }
             _ => {}
         }
-        if self.tombstones.iter().any(|tomb| tomb.id == key.id) {
+        if key.decrypt_only && key.state != KeyState::Deactivated {
+            return Err(BrokenRule::DecryptOnly(id(), key.state_name()));
+        }
+        if self.is_destroyed(&key.id) {
             return Err(BrokenRule::Undead(id()));
         }
         Ok(())
+    }
+
+    fn check_removals(&self) -> Result<(), BrokenRule> {
+        if self.replaced.len() > MAX_REMOVALS {
+            return Err(BrokenRule::TooMany("replaced ring keys"));
+        }
+        if self.removed.len() > MAX_REMOVALS {
+            return Err(BrokenRule::TooMany("removed root slots"));
+        }
+        for (what, sorted) in [
+            ("replaced ring keys", self.replaced.is_sorted_by(|a, b| a < b)),
+            ("removed root slots", self.removed.is_sorted_by(|a, b| a < b)),
+            ("retirements", self.retirements.is_sorted_by(|a, b| a.id < b.id)),
+            (
+                "records of replaced ring keys",
+                self.superseding.is_sorted_by(|a, b| a < b),
+            ),
+        ] {
+            if !sorted {
+                return Err(BrokenRule::NotAscending(what));
+            }
+        }
+        match self.retirements.iter().any(|it| it.since > self.generation) {
+            true => Err(BrokenRule::FutureRetirement),
+            false => Ok(()),
+        }
     }
 
     fn check_members(&self) -> Result<(), BrokenRule> {

@@ -12,6 +12,8 @@
 mod act;
 mod error;
 mod look;
+mod replaced;
+mod tidy;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,17 +21,21 @@ use std::time::{Duration, Instant};
 
 pub use error::MemberError;
 pub use look::{Look, Standing};
+use replaced::Heeded;
+use tidy::Judged;
 
 use crate::crypto::kdf::{self, Context};
 use crate::crypto::random;
+use crate::crypto::secret::Key32;
 use crate::custody::{Custody, Derivations, OpenError, Opened, Version};
+use crate::etcd::Revision;
 use crate::format::generation::{self, Hash};
-use crate::keyring::KeyId;
 use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members::{self, Instance, NodeName};
-use crate::keyring::ring::UnixTime;
+use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::{KeyId, RingKeyId, lineage};
 use crate::nodes::{self, Me, Missing, Rotation, Step, View};
-use crate::store::{EtcdStore, Snapshot};
+use crate::store::{Entry, EtcdStore};
 
 /// Longest time that a pass waits for one answer of etcd.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -127,17 +133,24 @@ pub struct Member {
     me: Option<Me>,
     /// What has been opened before, by its identity: a generation never changes.
     versions: HashMap<Hash, Arc<Version>>,
-    /// The bytes under each node's name, and when they came.
+    /// The bytes under the name of each node that was asked for, and when they came.
     seen: HashMap<String, (Vec<u8>, Option<UnixTime>)>,
-    looked: bool,
     /// This node's copy as it is stored, without what its mark adds.
     own: Option<Arc<Version>>,
     /// What does not open here: asking a root may be dear, and anybody who can write to etcd can put something there.
     refused: HashMap<Hash, Refused>,
+    /// Where that lay: it is not read again before it is tried again.
+    passed_over: HashMap<(String, Revision), Hash>,
     /// When keys were derived for what nodes have shown: within the last minute.
     derived: Vec<UnixTime>,
     /// The record of the last backup that was passed on to the copy.
     backup: Option<Vec<u8>>,
+    /// The records of replaced ring keys that were read.
+    heeded: Heeded,
+    /// What lies on etcd beside the head, and what it is.
+    judged: Judged,
+    /// Ring keys that were replaced and opened something lately: what they open is told by its keys.
+    replaced: Vec<Arc<Key32>>,
 }
 
 impl Member {
@@ -149,11 +162,14 @@ impl Member {
             me: None,
             versions: HashMap::new(),
             seen: HashMap::new(),
-            looked: false,
             own: None,
             refused: HashMap::new(),
+            passed_over: HashMap::new(),
             derived: Vec::new(),
             backup: None,
+            heeded: Heeded::default(),
+            judged: Judged::default(),
+            replaced: Vec::new(),
         }
     }
 
@@ -167,9 +183,20 @@ impl Member {
         &self.store
     }
 
-    /// Rings that hold keys which the copy may lack: the head and what is shown, as they were at the last look.
+    /// Rings that hold keys which the copy may lack: the head and what is shown, as they were at the last look. What is under
+    /// a ring key that another one names replaced counts for nothing.
     pub fn known(&self) -> impl Iterator<Item = &Arc<Version>> {
-        self.versions.values()
+        let known = self.versions.values().chain(&self.own);
+        let all: Vec<(RingKeyId, &Ring)> = known.map(|it| (it.lineage, &it.ring)).collect();
+        let unreplaced = lineage::unreplaced(&all);
+        let counts = move |it: &&Arc<Version>| unreplaced.contains(&it.lineage);
+        self.versions.values().filter(counts)
+    }
+
+    /// The generation that replaced the ring key of this node's copy, where a record on etcd says so and nothing under a later
+    /// one opens here: no key is to be reported.
+    pub fn superseded(&self) -> Option<u64> {
+        self.heeded.generation()
     }
 
     /// What did not open is tried again: the roots may be others now.
@@ -196,8 +223,8 @@ impl Member {
             if let Some(opened) = holder.opened() {
                 self.store.is_ring(opened.ring.id.0);
             }
-            let look = self.look(holder, left(until), now)?;
             self.read_own(holder)?;
+            let look = self.look(holder, until, now)?;
             let shown: Vec<nodes::Version<'_>> = look.shown.iter().map(|it| version(it)).collect();
             let opened = holder.opened();
             let view = View {
@@ -219,12 +246,17 @@ impl Member {
                 Step::NoRing => Some(End::NoRing),
                 Step::Refused(refusal) => Some(End::Refused(refusal.clone())),
                 Step::Wait { missing } => Some(End::Waiting(missing.clone())),
-                step if changes_the_ring(step) && !may_change(&look, opened) => Some(End::Frozen),
+                step if changes_the_ring(step)
+                    && !(may_change(&look, opened) && self.superseded().is_none()) =>
+                {
+                    Some(End::Frozen)
+                }
                 _ => None,
             };
             if let Some(end) = end {
                 let ring = view.head.or(view.copy).map(|it| it.ring);
-                let standing = look.standing(ring);
+                let mut standing = look.standing(ring);
+                standing.beside = self.tidy(&look, opened, left(until));
                 return Ok(Pass {
                     end,
                     standing,
@@ -237,7 +269,7 @@ impl Member {
                 Err(why) if why.is_conflict() => continue,
                 Err(why) => return Err(why),
             }
-            if matches!(step, Step::Copy | Step::Mark) {
+            if matches!(step, Step::Copy | Step::Adopt { .. } | Step::Mark) {
                 take_again(holder, now)?;
             }
             if Instant::now() >= until {
@@ -247,22 +279,39 @@ impl Member {
         Err(MemberError::Late)
     }
 
-    /// How the ring on etcd stands, and what is in etcd beside it. Takes no step.
+    /// How the ring on etcd stands, and what the servers of its nodes say of themselves. Takes no step.
     pub fn stands(
         &mut self,
         holder: &dyn Holder,
         now: UnixTime,
-    ) -> Result<(Standing, Snapshot), MemberError> {
+    ) -> Result<(Standing, Vec<Entry>), MemberError> {
         if let Some(opened) = holder.opened() {
             self.store.is_ring(opened.ring.id.0);
         }
-        let snapshot = self.store.read(ANSWER)?;
-        let look = self.open_all(holder, &snapshot, now)?;
+        let until = Instant::now() + ANSWER;
+        loop {
+            match self.stands_now(holder, until, now) {
+                // What was being read was compacted away.
+                Err(why) if why.is_conflict() && Instant::now() < until => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn stands_now(
+        &mut self,
+        holder: &dyn Holder,
+        until: Instant,
+        now: UnixTime,
+    ) -> Result<(Standing, Vec<Entry>), MemberError> {
+        self.read_own(holder)?;
+        let snapshot = self.store.read(left(until))?;
+        let look = self.open_all(holder, &snapshot, until, now)?;
         let ring = look.head.as_ref().map(|it| &it.ring);
-        Ok((
-            look.standing(ring.or(holder.opened().map(|it| &it.ring))),
-            snapshot,
-        ))
+        let standing = look.standing(ring.or(holder.opened().map(|it| &it.ring)));
+        let names: Vec<String> = standing.nodes.iter().map(|(name, _)| name.to_string()).collect();
+        let live = self.store.live(&snapshot, &names, left(until))?;
+        Ok((standing, live))
     }
 
     /// What others are shown and told of is the copy as it is stored.
@@ -273,7 +322,7 @@ impl Member {
         };
         let head = &opened.head;
         if self.own.as_ref().is_none_or(|own| own.stored.hash != head.hash) {
-            let held = Some(&opened.ring_key);
+            let held = opened.keys();
             let mut derivations = Derivations::of_an_opening();
             let custody = holder.custody();
             let own = custody.open_one(&head.name, &head.name, &head.bytes, held, &mut derivations);
@@ -327,6 +376,14 @@ fn version(it: &Version) -> nodes::Version<'_> {
     nodes::Version {
         ring: &it.ring,
         hash: it.stored.hash,
+        lineage: it.lineage,
+        format: it.stored.format,
+        unfinished: it
+            .stored
+            .header
+            .slots
+            .iter()
+            .any(|slot| it.ring.removed.binary_search(&slot.id).is_ok()),
     }
 }
 

@@ -4,12 +4,16 @@
 //!
 //! *Why a nonce?* What was shown in an earlier fork may be old by now. Under a new nonce everybody looks again.
 
-use super::{Missing, Step, Version, View, Why, going, has_acknowledged, taken, too_old};
+use super::{Missing, Record, Step, Version, View, Why, going, has_acknowledged, taken};
 use crate::format::generation::Hash;
+use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members::{self, Member};
 
 /// The next step of a node whose copy is not covered by the head, or that has read a nonce.
 pub(super) fn step(view: &View<'_>, copy: Version<'_>) -> Step {
+    if view.head.is_some_and(|head| view.is_mutual(head, copy)) {
+        return Step::Refused(Refusal::TwoRingKeys);
+    }
     // First of all: whoever reads the nonce then reads this head too, and who is registered in it. Others would join without
     // it, again and again.
     if !in_store(view, &copy.hash) {
@@ -40,7 +44,7 @@ pub(super) fn step(view: &View<'_>, copy: Version<'_>) -> Step {
             // An etcd that was emptied has no word of anybody.
             Err(Why::Silent) => Why::NotShown,
             Err(why) => why,
-            Ok(it) if it.said.shown == Some(nonce) && in_store(view, &it.said.hash) => return None,
+            Ok(it) if it.said.shown == Some(nonce) && has_shown(view, it) => return None,
             Ok(_) => Why::NotShown,
         };
         Some(Missing {
@@ -49,7 +53,6 @@ pub(super) fn step(view: &View<'_>, copy: Version<'_>) -> Step {
         })
     });
     let mut missing: Vec<Missing> = hidden.collect();
-    missing.extend(too_old(view, &union));
     missing.sort_by(|a, b| a.name.cmp(&b.name));
     match missing.is_empty() {
         true => Step::Join,
@@ -57,12 +60,18 @@ pub(super) fn step(view: &View<'_>, copy: Version<'_>) -> Step {
     }
 }
 
-/// The nodes of every history that is known here.
+/// The nodes of every history that is known here, but for those whose ring key was replaced.
 fn everybody(view: &View<'_>, copy: Version<'_>) -> Vec<Member> {
-    let known = view.head.iter().chain(view.shown);
+    let known = view.versions().filter(|it| view.counts(*it));
     known.fold(copy.ring.members.clone(), |all, version| {
         members::merge(&all, &version.ring.members)
     })
+}
+
+/// Whether what a node says that it has shown is there, under the ring key that vouches for its word.
+fn has_shown(view: &View<'_>, record: &Record) -> bool {
+    let mut there = view.head.iter().chain(view.shown);
+    there.any(|it| it.hash == record.said.hash && it.lineage == record.lineage)
 }
 
 fn in_store(view: &View<'_>, hash: &Hash) -> bool {

@@ -27,6 +27,7 @@ mod view;
 pub use commit::{Commit, CommitError, commit};
 pub use view::{Me, Record, Rotation, Version, View};
 
+use crate::format::generation::Hash;
 use crate::format::node::{Acknowledgement, Nonce};
 use crate::keyring::KeyId;
 use crate::keyring::join;
@@ -45,6 +46,12 @@ pub enum Step {
     NoRing,
     /// Make the head this node's copy: durable, read back, proven.
     Copy,
+    /// Make a generation that is shown this node's copy, as with the head: the ring key of the head was replaced, that of the
+    /// copy too where there is one, and what a node has under a replaced ring key it cannot show.
+    Adopt {
+        /// Which.
+        hash: Hash,
+    },
     /// Write the active key of the copy into the mark, durably. Only then may it be reported.
     Mark,
     /// Nothing, until an operator decides.
@@ -108,12 +115,6 @@ pub enum Why {
         /// What it has acknowledged.
         generation: u64,
     },
-    /// It could not read what would be written.
-    #[error("it reads formats up to version {format}, and a newer one would be written")]
-    Format {
-        /// What it reads.
-        format: u32,
-    },
     /// It has not shown its head in this fork.
     #[error("it has not shown its head since the histories parted")]
     NotShown,
@@ -127,15 +128,25 @@ pub enum Why {
 
 /// What this node does next.
 pub fn step(view: &View<'_>) -> Step {
-    if let Some(copy) = &view.copy
+    // What is under a replaced ring key is not to be reported; something else is at hand then.
+    if let Some(copy) = view.copy.filter(|it| view.counts(*it))
         && must_mark(copy.ring, view.mark)
     {
         return Step::Mark;
     }
-    let parted = view.fork.is_some() || {
-        let both = view.head.zip(view.copy);
-        both.is_some_and(|(head, copy)| went_back(head, copy) || !join::covers(head.ring, copy.ring))
-    };
+    let parted = view.fork.is_some()
+        || view
+            .head
+            .zip(view.copy)
+            .is_some_and(|(head, copy)| part(view, head, copy));
+    let counting = |version: Option<Version<'_>>| version.is_some_and(|it| view.counts(it));
+    if (view.head.is_some() || view.copy.is_some())
+        && !counting(view.head)
+        && !counting(view.copy)
+        && let Some(shown) = view.newest_shown()
+    {
+        return Step::Adopt { hash: shown.hash };
+    }
     if let Some(head) = view.head.filter(|_| !parted) {
         let names = going(view, &head.ring.members);
         if !names.is_empty() {
@@ -148,6 +159,13 @@ pub fn step(view: &View<'_>) -> Step {
             None => Step::Copy,
         },
         (Some(head), Some(copy)) if !parted => together(view, head, copy),
+        // Its ring key was replaced: what the copy says counts for nothing, and the head is there to be taken.
+        (Some(head), Some(copy)) if !view.counts(copy) && view.counts(head) => {
+            match taken(view.me, &head.ring.members) {
+                Some(refusal) => Step::Refused(refusal),
+                None => Step::Copy,
+            }
+        }
         // Whoever is registered in no history that it knows puts no ring where there is none, and shows its own when asked.
         (None, Some(copy)) if view.fork.is_none() && !is_registered(view.me, &copy.ring.members) => {
             Step::NoRing
@@ -177,7 +195,18 @@ pub fn acknowledgement(view: &View<'_>, shown: Option<Nonce>) -> Option<Acknowle
         shown,
         format: view.me.format,
         time: view.now,
+        watched: Vec::new(),
+        purged: copy.ring.destroyed(),
     })
+}
+
+/// Two histories: the head does not say all that the copy says, or is the earlier of the two. A head or a copy under a ring
+/// key that the other names replaced says nothing; a copy of that sort is simply behind.
+fn part(view: &View<'_>, head: Version<'_>, copy: Version<'_>) -> bool {
+    if head.lineage != copy.lineage {
+        return view.counts(copy);
+    }
+    went_back(head, copy) || !join::covers(head.ring, copy.ring)
 }
 
 /// The head is no later generation than this node's copy, and another one: the store has come back from an earlier time, also
@@ -198,17 +227,12 @@ fn together(view: &View<'_>, head: Version<'_>, copy: Version<'_>) -> Step {
         return Step::Refused(Refusal::BelowMark(reported.clone()));
     }
     if !is_registered(view.me, &head.ring.members) {
-        let missing = too_old(view, &head.ring.members);
-        return if missing.is_empty() {
-            Step::Register
-        } else {
-            Step::Wait { missing }
-        };
+        return Step::Register;
     }
     if !has_acknowledged(view, None) {
         return Step::Acknowledge { shown: None };
     }
-    rotation::step(view, head.ring)
+    rotation::step(view, head)
 }
 
 fn must_mark(copy: &Ring, mark: Option<&KeyId>) -> bool {
@@ -244,23 +268,18 @@ fn has_acknowledged(view: &View<'_>, shown: Option<Nonce>) -> bool {
     let Some(ours) = acknowledgement(view, shown) else {
         return true;
     };
-    let Some(record) = view.record(&view.me.name) else {
+    let under = view.copy.map(|it| it.lineage);
+    let Some(record) = view.record(&view.me.name).filter(|it| Some(it.lineage) == under) else {
         return false;
     };
     let time = record.said.time;
     time.0.abs_diff(view.now.0) < REFRESH && Acknowledgement { time, ..ours } == record.said
 }
 
-/// Nodes that could not read what this one would write, but for those that an operator says are gone.
-fn too_old(view: &View<'_>, members: &[Member]) -> Vec<Missing> {
-    let gone = |it: &&Member| view.gone.contains(&it.name) || view.without.contains(&it.name);
-    let counted = members::registered(members).filter(|it| !gone(it));
-    let missing = counted.filter_map(|member| {
-        let format = view.record_of(member).ok()?.said.format;
-        (format < view.me.format).then(|| Missing {
-            name: member.name.clone(),
-            why: Why::Format { format },
-        })
-    });
-    missing.collect()
+/// The format version that all registered nodes are known to read: what is written is written in that. A node that has
+/// acknowledged nothing that verifies counts as one that reads what is `written` already, and no more.
+fn format(view: &View<'_>, written: u32, members: &[Member]) -> u32 {
+    let others = members::registered(members).filter(|it| it.name != view.me.name);
+    let known = others.map(|member| view.record_of(member).map_or(written, |it| it.said.format));
+    known.fold(view.me.format, u32::min).max(written)
 }

@@ -1,13 +1,14 @@
 //! A rotation on several nodes: the next key becomes active once every registered node holds it.
 
-use super::{Missing, Rotation, Step, View, Why, clock, too_old};
+use super::{Missing, Rotation, Step, Version, View, Why, clock};
 use crate::keyring::KeyId;
 use crate::keyring::lifecycle::Refusal;
 use crate::keyring::members;
 use crate::keyring::ring::{Activate, Ring};
 
 /// The next step of a node that is up to date and has acknowledged the head.
-pub(super) fn step(view: &View<'_>, head: &Ring) -> Step {
+pub(super) fn step(view: &View<'_>, at: Version<'_>) -> Step {
+    let head = at.ring;
     let Some(next) = head.pre_active() else {
         return Step::Refused(Refusal::Incomplete);
     };
@@ -22,6 +23,9 @@ pub(super) fn step(view: &View<'_>, head: &Ring) -> Step {
     if next.suspended {
         return Step::Refused(Refusal::NextSuspended(next.id.clone()));
     }
+    if at.unfinished {
+        return Step::Refused(Refusal::RemovalUnfinished);
+    }
     if !(started || asked)
         && let Some(seconds) = clock::off(view, head)
     {
@@ -30,10 +34,6 @@ pub(super) fn step(view: &View<'_>, head: &Ring) -> Step {
         return Step::Wait {
             missing: vec![Missing { name, why }],
         };
-    }
-    let too_old = too_old(view, &head.members);
-    if !too_old.is_empty() {
-        return Step::Wait { missing: too_old };
     }
     let missing = without_key(view, head, &next.id);
     match missing.is_empty() {

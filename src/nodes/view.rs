@@ -3,9 +3,9 @@
 use super::Why;
 use crate::format::generation::Hash;
 use crate::format::node::{Acknowledgement, Nonce};
-use crate::keyring::KeyId;
 use crate::keyring::members::{Instance, Member, NodeName};
 use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::{KeyId, RingKeyId, lineage};
 
 /// Who this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,12 @@ pub struct Version<'a> {
     pub ring: &'a Ring,
     /// Its identity.
     pub hash: Hash,
+    /// The fingerprint of the ring key that it is sealed under.
+    pub lineage: RingKeyId,
+    /// The format version that it is written in.
+    pub format: u32,
+    /// Whether it has a root slot that another history of the ring removed.
+    pub unfinished: bool,
 }
 
 /// What a node's acknowledgement says, verified: its MAC fits, and it lay under the name that it names.
@@ -34,6 +40,8 @@ pub struct Record {
     pub said: Acknowledgement,
     /// This node's wall clock when it first read these bytes, where it saw them come; for comparing clocks.
     pub seen: Option<UnixTime>,
+    /// The fingerprint of the ring key under which it verified.
+    pub lineage: RingKeyId,
 }
 
 /// Whether this node wants a rotation.
@@ -48,7 +56,7 @@ pub enum Rotation {
 }
 
 /// What a node holds, and what its last linearizable read of the store held: the head, the acknowledgements, what is shown and
-/// the nonce of one moment, read in one transaction.
+/// the nonce, all of one moment.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
     /// This node.
@@ -75,9 +83,66 @@ pub struct View<'a> {
     pub now: UnixTime,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// The head, this node's copy and what is shown.
+    pub(super) fn versions(&self) -> impl Iterator<Item = Version<'a>> + use<'a, '_> {
+        self.head.iter().chain(&self.copy).chain(self.shown).copied()
+    }
+
+    /// The ring keys that none of those names replaced.
+    fn unreplaced(&self) -> Vec<RingKeyId> {
+        let all: Vec<(RingKeyId, &Ring)> = self.versions().map(|it| (it.lineage, it.ring)).collect();
+        lineage::unreplaced(&all)
+    }
+
+    /// Whether what is under that ring key counts: one of the others replaced it where not.
+    pub(super) fn counts(&self, version: Version<'_>) -> bool {
+        self.unreplaced().contains(&version.lineage)
+    }
+
+    /// The ring key that is the ring's. Where the ring keys themselves do not tell, that of this node's copy, under which its
+    /// mark is.
+    pub(super) fn lineage(&self) -> Option<RingKeyId> {
+        let unreplaced = self.unreplaced();
+        let own = self
+            .copy
+            .map(|it| it.lineage)
+            .filter(|it| unreplaced.contains(it));
+        own.or_else(|| unreplaced.first().copied())
+    }
+
+    /// Whether each of two ring keys names the other replaced. Then no later generation under either tells more, and whoever
+    /// joined would only be joined over by the others.
+    pub(super) fn is_mutual(&self, one: Version<'_>, other: Version<'_>) -> bool {
+        let names = |one: RingKeyId, other: RingKeyId| {
+            self.versions()
+                .any(|it| it.lineage == one && it.ring.replaced.binary_search(&other).is_ok())
+        };
+        names(one.lineage, other.lineage) && names(other.lineage, one.lineage)
+    }
+
+    /// The newest generation that is shown under a ring key that was not replaced.
+    pub(super) fn newest_shown(&self) -> Option<Version<'a>> {
+        let counting = self.shown.iter().copied().filter(|it| self.counts(*it));
+        counting.max_by_key(|it| (it.ring.generation, it.hash))
+    }
+
+    /// Whether that generation lies beside the head.
+    pub(super) fn is_shown(&self, hash: Hash) -> bool {
+        self.shown.iter().any(|it| it.hash == hash)
+    }
+
+    /// What a node has acknowledged. While there is one history, the head's ring key alone vouches for it; otherwise any that
+    /// was not replaced. What is under another is nobody's word: who holds it may have been removed.
     pub(super) fn record(&self, name: &NodeName) -> Option<&Record> {
-        self.records.iter().find(|it| it.said.name == *name)
+        let unreplaced = self.unreplaced();
+        let head = self.head.filter(|it| self.fork.is_none() && self.counts(*it));
+        let vouches = |key: RingKeyId| match head {
+            Some(head) => key == head.lineage,
+            None => unreplaced.contains(&key),
+        };
+        let mut records = self.records.iter();
+        records.find(|it| it.said.name == *name && vouches(it.lineage))
     }
 
     /// The acknowledgement of the copy that is registered.

@@ -73,6 +73,8 @@ pub struct SeveralHealth {
     pub missing: Vec<(String, String)>,
     /// Whether histories have parted and are not joined yet.
     pub parted: bool,
+    /// What lies on etcd beside the ring's history and is kept, in words.
+    pub beside: Vec<String>,
 }
 
 /// A backup of the ring.

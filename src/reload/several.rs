@@ -101,6 +101,7 @@ impl Several {
                 .map(|it| (it.name.to_string(), it.why.to_string()))
                 .collect(),
             parted: standing.is_some_and(|it| it.parted),
+            beside: standing.map(|it| it.beside.clone()).unwrap_or_default(),
         };
         (Some(health), self.trouble.0.clone())
     }
@@ -257,7 +258,9 @@ impl Reloader {
 
     /// What etcd holds beyond the copy may decrypt at once; who is refused reports nothing.
     fn learn(&mut self, several: &Several) {
-        let refused = several.taken_by().cloned().map(NotServing::SecondInstance);
+        let taken = several.taken_by().cloned().map(NotServing::SecondInstance);
+        let superseded = several.member.superseded().map(NotServing::Superseded);
+        let refused = superseded.or(taken);
         let held = |id: &_| self.opened.as_ref().is_some_and(|it| it.ring.key(id).is_some());
         let more: Vec<_> = several
             .member
@@ -266,10 +269,13 @@ impl Reloader {
             .cloned()
             .collect();
         let same = refused == self.beyond.refusing && more.is_empty() && self.beyond.versions.is_empty();
+        let reports_again = refused.is_none() && self.beyond.refusing.is_some();
         (self.beyond.versions, self.beyond.refusing) = (more, refused);
         if !same {
             if let Some(refused) = &self.beyond.refusing {
                 self.load_trouble.raise(&refused.to_string());
+            } else if reports_again && self.opened.as_ref().is_some_and(|it| it.refusing.is_none()) {
+                self.load_trouble.clear();
             }
             self.serve_again();
         }

@@ -9,9 +9,9 @@ use super::health::{Health, RingHealth, Trouble};
 use super::several::Several;
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
-use crate::custody::{CommitError, Custody, Opened, Version};
+use crate::custody::{CommitError, Custody, Opened, Share, Version};
 use crate::keyring::live::Live;
-use crate::keyring::ring::{Ring, UnixTime};
+use crate::keyring::ring::UnixTime;
 use crate::keyring::schedule::{self, Clocks, Due};
 use crate::keyring::{KeyId, Keyring, NotServing, lifecycle};
 use crate::store::Stamp;
@@ -170,7 +170,7 @@ impl Reloader {
         };
         let outcome = self
             .custody
-            .open(Some(&current.ring_key), now)
+            .reopen(current, now)
             .map_err(|why| why.to_string())
             .and_then(|next| worse(current, &next).map_or(Ok(next), Err))
             .and_then(|mut next| match self.settle(&mut next, now) {
@@ -271,12 +271,11 @@ impl Reloader {
 
     /// A join is stored as it is; otherwise the prepared key becomes active and the next one is prepared.
     fn next_generation(&self, opened: &Opened, now: UnixTime) -> Result<Opened, CommitError> {
-        let next: Ring = if opened.joined {
-            opened.ring.clone()
-        } else {
-            lifecycle::activate(&opened.ring, Key32::generate()?, now)?
-        };
-        self.custody.commit(opened, next, now)
+        if opened.joined {
+            return self.custody.commit(opened, opened.ring.clone(), now);
+        }
+        let next = lifecycle::activate(&opened.ring, Key32::generate()?, now)?;
+        self.custody.rotate(opened, next, Share::Rotation, now)
     }
 
     /// Two histories in the copy of one node: its own directory holds what an operator has put there.
@@ -321,6 +320,7 @@ impl Reloader {
             }
             None => (None, None),
         };
+        warnings.extend(several.iter().flat_map(|it| it.beside.iter().cloned()));
         if ring.is_some() && several.as_ref().is_some_and(|it| it.read.is_none()) {
             warnings.push(PROVISIONAL.into());
         }
@@ -354,6 +354,10 @@ fn worse(current: &Opened, next: &Opened) -> Option<String> {
     if next.ring.id != current.ring.id {
         return Some(format!("the store now holds ring {}", next.ring.id));
     }
+    // Its ring key was replaced, and what it was counts for nothing more.
+    if next.ring.replaced.binary_search(&current.lineage()).is_ok() {
+        return next.refusing.as_ref().map(ToString::to_string);
+    }
     if next.ring.generation < current.ring.generation {
         return Some(format!(
             "the store went back to generation {} from {}",
@@ -365,5 +369,8 @@ fn worse(current: &Opened, next: &Opened) -> Option<String> {
     if let Some(key) = current.ring.keys.iter().find(|key| gone(&key.id)) {
         return Some(format!("the store's ring lacks key {}", key.id));
     }
-    next.refusing.as_ref().map(ToString::to_string)
+    // What is replaced stays so, whatever is in memory.
+    let refusing = next.refusing.as_ref();
+    let refusing = refusing.filter(|it| !matches!(it, NotServing::Superseded(_)));
+    refusing.map(ToString::to_string)
 }

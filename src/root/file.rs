@@ -1,7 +1,8 @@
 //! A root key in a file: 32 raw bytes, readable by its owner alone.
 //!
 //! It trusts the file system's permissions and nothing else: on the ring's own disk it does not protect from whoever
-//! reads that disk. It refuses anything that is not exactly 32 bytes: nothing is cut, padded or decoded.
+//! reads that disk. It refuses anything that is not exactly 32 bytes: nothing is cut, padded or decoded. The bytes are used
+//! as a key as they are: whoever brings a file of his own takes them from a random number generator.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};

@@ -143,6 +143,8 @@ pub fn kind_name(kind: i32) -> String {
         Ok(SlotKind::File) => "file".to_owned(),
         Ok(SlotKind::Passphrase) => "passphrase".to_owned(),
         Ok(SlotKind::Credential) => "credential".to_owned(),
+        Ok(SlotKind::Helper) => "helper".to_owned(),
+        Ok(SlotKind::Recipient) => "recipient".to_owned(),
         Ok(SlotKind::Unspecified) | Err(_) => format!("kind {kind}"),
     }
 }

@@ -1,5 +1,4 @@
-//! A backup: the bytes of one generation in a file of its own, anywhere. Alone it is a store that is only read; laid over
-//! a store it shows what a restore would make of the two.
+//! A backup: the bytes of one generation in a file of its own, anywhere.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -10,6 +9,7 @@ use rustix::fs::OFlags;
 
 use super::file::{file_name, publish_anywhere};
 use super::{Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
+use crate::format::covered::Covered;
 use crate::format::generation::{self, MAX_LEN};
 
 /// A backup that was read.
@@ -61,6 +61,7 @@ impl Backup {
                 |stored| generation_name(stored.header.generation, &stored.hash),
             ),
             place: self.path.display().to_string(),
+            own: true,
             bytes: Ok(self.bytes.clone()),
         }
     }
@@ -71,52 +72,46 @@ pub fn generation_name(generation: u64, hash: &[u8; 32]) -> String {
     file_name(generation, hash)
 }
 
-/// A backup, and the store that it is laid over, if any. It is read, and never written.
-pub struct WithBackup<'a> {
-    backup: &'a Backup,
-    below: Option<&'a dyn RingStore>,
-}
+/// A backup as a store of one generation, which is read and never written.
+pub struct Alone<'a>(pub &'a Backup);
 
-impl<'a> WithBackup<'a> {
-    /// The backup as a store of one generation.
-    pub fn alone(backup: &'a Backup) -> Self {
-        Self { backup, below: None }
-    }
-
-    /// A store as it would be with the backup among its generations.
-    pub fn over(backup: &'a Backup, below: &'a dyn RingStore) -> Self {
-        let below = Some(below);
-        Self { backup, below }
-    }
-}
-
-impl RingStore for WithBackup<'_> {
+impl RingStore for Alone<'_> {
     fn describe(&self) -> String {
-        match &self.below {
-            None => self.backup.path.display().to_string(),
-            Some(below) => below.describe(),
-        }
+        self.0.path.display().to_string()
     }
 
     fn load(&self) -> Result<Loaded, StoreError> {
-        let mut loaded = self
-            .below
-            .map_or_else(|| Ok(Loaded::default()), RingStore::load)?;
-        loaded.copies.push(self.backup.copy());
-        Ok(loaded)
+        Ok(Loaded {
+            copies: vec![self.0.copy()],
+            ..Loaded::default()
+        })
+    }
+
+    fn elsewhere(&self, _: &str) -> Vec<StoredCopy> {
+        Vec::new()
+    }
+
+    fn further(&self) -> Vec<StoredCopy> {
+        Vec::new()
     }
 
     fn stamp(&self) -> Result<Stamp, StoreError> {
-        self.below
-            .as_ref()
-            .map_or_else(|| Ok(Stamp::default()), |below| below.stamp())
+        Ok(Stamp::default())
     }
 
-    fn save(&self, _: &NewGeneration<'_>, _: &Stamp, _: &[String]) -> Result<(String, Stamp), StoreError> {
+    fn save(&self, _: &NewGeneration<'_>, _: &Stamp) -> Result<(String, Stamp), StoreError> {
         Err(read_only())
     }
 
-    fn settle(&self, _: &str, _: &[u8], _: &NewMark<'_>, _: &[String]) -> Result<(), StoreError> {
+    fn settle(&self, _: &str, _: &[u8], _: &NewMark<'_>) -> Result<(), StoreError> {
+        Err(read_only())
+    }
+
+    fn remove(&self, _: &[Covered], _: &[Vec<u8>]) -> Result<Vec<String>, StoreError> {
+        Err(read_only())
+    }
+
+    fn set_aside(&self, _: &[String], _: bool, _: u64) -> Result<Vec<String>, StoreError> {
         Err(read_only())
     }
 

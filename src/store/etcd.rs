@@ -9,27 +9,33 @@
 //!                    nodes/<node>         what the node has acknowledged
 //!                    live/<node>          what its server says of itself; ends with its lease
 //!                    backup               the record of the last backup
+//!                    superseded/…         records of ring keys that were replaced
 //! ```
 //!
-//! Everything is read in one transaction by a quorum's word. A change names the head that it was made for; where its outcome
-//! is unknown, the name of the generation, which no other attempt can have, tells what became of it.
+//! Everything is read as it was at one moment, by a quorum's word. A change names the head that it was made for; where its
+//! outcome is unknown, the name of the generation, which no other attempt can have, tells what became of it.
 
+mod find;
 mod read;
 mod write;
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use read::{Live, Said, Snapshot};
+pub use read::{Entry, Named, Snapshot};
 pub use write::{Change, Pulse};
 
-use super::file::parse_name;
-use super::{FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
+use read::again;
+
+use super::{
+    FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy, StoredMark,
+};
 use crate::etcd::{Client, Config, Event, Revision, Span, WITHIN, WatchHandle};
-use crate::format::generation;
+use crate::format::covered::Covered;
+use crate::format::{generation, mark};
 
 /// Generations that are kept: what is older lies in backups and in the nodes' copies.
-const KEPT: usize = 3;
+pub const KEPT_ON_ETCD: usize = 3;
 
 /// A ring on etcd, and this node's copy of it.
 pub struct EtcdStore {
@@ -84,11 +90,11 @@ impl EtcdStore {
 
     /// What in etcd suggests that a ring exists; empty when nothing does.
     pub fn traces(&self) -> Result<Vec<String>, StoreError> {
-        let rings = self.rings(WITHIN)?;
-        Ok(rings.iter().map(|ring| read::shown(ring)).collect())
+        self.rings(WITHIN)
     }
 
-    fn key(&self, id: &[u8; 16], name: &str) -> String {
+    /// The whole key of something of a ring.
+    pub fn key(&self, id: &[u8; 16], name: &str) -> String {
         let id = data_encoding::HEXLOWER.encode(id);
         format!("{}/{id}/{name}", self.prefix)
     }
@@ -101,10 +107,15 @@ impl RingStore for EtcdStore {
 
     /// The head and what came before it, with the marks of this node's copy.
     fn load(&self) -> Result<Loaded, StoreError> {
-        let snapshot = self.read(WITHIN)?;
-        snapshot.head_bytes()?;
+        let (snapshot, older) = again(|| {
+            let snapshot = self.read(WITHIN)?;
+            snapshot.head_bytes()?;
+            let older = self.generations(&snapshot, &snapshot.older(), WITHIN)?;
+            Ok((snapshot, older))
+        })?;
         let local = self.local.load()?;
         let mut loaded = Loaded {
+            witness: witness(local.copies, &local.marks),
             marks: local.marks,
             stamp: snapshot.stamp(),
             backup: snapshot.backup,
@@ -115,9 +126,17 @@ impl RingStore for EtcdStore {
                 .warnings
                 .push("the nodes' histories of the ring have parted and are being joined".into());
         }
-        for (name, bytes) in snapshot.generations {
+        if snapshot.crowded {
+            loaded.warnings.push(format!(
+                "there are more names of generations in {} than a ring has, and some are passed over: `etcdctl get --prefix --keys-only` lists them",
+                self.shown
+            ));
+        }
+        let head = snapshot.head;
+        for Entry { name, bytes, .. } in snapshot.newest.into_iter().chain(older) {
             loaded.copies.push(StoredCopy {
                 place: format!("{} in {}", name, self.shown),
+                own: Some(&name) == head.as_ref(),
                 name,
                 bytes: Ok(bytes),
             });
@@ -125,16 +144,19 @@ impl RingStore for EtcdStore {
         Ok(loaded)
     }
 
+    fn elsewhere(&self, _: &str) -> Vec<StoredCopy> {
+        Vec::new()
+    }
+
+    fn further(&self) -> Vec<StoredCopy> {
+        Vec::new()
+    }
+
     fn stamp(&self) -> Result<Stamp, StoreError> {
         Ok(self.read(WITHIN)?.stamp())
     }
 
-    fn save(
-        &self,
-        new: &NewGeneration<'_>,
-        base: &Stamp,
-        prune: &[String],
-    ) -> Result<(String, Stamp), StoreError> {
+    fn save(&self, new: &NewGeneration<'_>, base: &Stamp) -> Result<(String, Stamp), StoreError> {
         let stored = generation::parse(new.bytes).map_err(|why| StoreError::Corrupt(why.to_string()))?;
         let (head, names) = match base.0.split_first() {
             Some((head, names)) => (Some(head.clone()), names),
@@ -152,26 +174,29 @@ impl RingStore for EtcdStore {
             head: head.as_deref(),
             fork: None,
             joined: &[],
-            prune: &surplus(names, head.as_deref(), prune),
+            superseded: &[],
         };
         self.commit(stored.header.ring_id.0, &change, new.verify, WITHIN)?;
         let mut kept = vec![name.clone(), name.clone()];
-        kept.extend(names.iter().filter(|it| !change.prune.contains(it)).cloned());
+        kept.extend(names.iter().cloned());
         Ok((name, Stamp(kept)))
     }
 
-    /// The copy first, as with every further place; then what is to go.
-    fn settle(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        mark: &NewMark<'_>,
-        prune: &[String],
-    ) -> Result<(), StoreError> {
+    /// The copy first, as with every further place.
+    fn settle(&self, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError> {
         self.local.create_directories()?;
-        self.local.settle(name, bytes, mark, prune)?;
-        let old: Vec<String> = prune.iter().filter(|old| *old != name).cloned().collect();
-        self.remove_generations(&old)
+        self.local.settle(name, bytes, mark)
+    }
+
+    fn remove(&self, gone: &[Covered], leaving: &[Vec<u8>]) -> Result<Vec<String>, StoreError> {
+        self.local.remove(gone, &[])?;
+        self.remove_generations(gone, leaving)
+    }
+
+    fn set_aside(&self, _: &[String], _: bool, _: u64) -> Result<Vec<String>, StoreError> {
+        Err(StoreError::Denied(
+            "what lies in etcd is not moved aside: restore into files, and bring the ring to a prefix of its own by `kekring store move --to etcd`".into(),
+        ))
     }
 
     fn note_backup(&self, record: &[u8]) -> Result<(), StoreError> {
@@ -179,18 +204,15 @@ impl RingStore for EtcdStore {
     }
 }
 
-/// What goes with a change: what is named, and what is more than are kept with the new one; never the head that it is made for.
-pub fn surplus(names: &[String], head: Option<&str>, prune: &[String]) -> Vec<String> {
-    let mut older: Vec<&String> = names.iter().filter(|it| Some(it.as_str()) != head).collect();
-    older.sort_unstable_by_key(|name| std::cmp::Reverse(parse_name(name).map(|(number, _)| number)));
-    let more = older.iter().skip(KEPT - 2).map(|it| (*it).clone());
-    let named = prune
-        .iter()
-        .filter(|it| names.contains(it) && Some(it.as_str()) != head);
-    let mut all: Vec<String> = more.chain(named.cloned()).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+/// The generation that the copy's mark names, or else its newest.
+fn witness(copies: Vec<StoredCopy>, marks: &[StoredMark]) -> Option<StoredCopy> {
+    let own = marks.iter().find(|it| it.own);
+    let named = own.and_then(|it| mark::claims(&it.bytes));
+    let name = named.map(|(_, number, hash)| super::generation_name(number, &hash));
+    let mut copies = copies;
+    let at = copies.iter().position(|it| Some(&it.name) == name.as_ref());
+    let at = at.or((!copies.is_empty()).then_some(0))?;
+    Some(copies.swap_remove(at))
 }
 
 /// How long a call within a bound may take.

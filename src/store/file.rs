@@ -16,13 +16,20 @@ pub use inspect::Stray;
 use inspect::{check_directory, entries, names, read_file, stray, unavailable};
 pub(super) use inspect::{file_name, parse_name};
 pub(super) use write::publish_anywhere;
-use write::{Owner, lock, make_directory, may_write, prune_place, publish, remove_unfinished, replace};
+use write::{Owner, lock, make_directory, may_write, move_aside, publish, remove_unfinished, replace};
 
-use super::{Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
+use super::{
+    Loaded, MOST_BYTES, MOST_FILES, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy,
+    StoredMark,
+};
+use crate::format::covered::Covered;
 
 const MARK: &str = "mark";
 const BACKUP: &str = "backup";
 const INSTANCE: &str = "instance";
+const SUPERSEDED: &str = "superseded";
+/// How directories begin in which an operator's word has put what no root opens.
+const ASIDE: &str = "abandoned-";
 
 /// A directory of generations, and a second one that mirrors it.
 pub struct FileStore {
@@ -112,6 +119,17 @@ impl FileStore {
         })
     }
 
+    /// Keeps the record that the ring key of this copy was replaced.
+    pub fn note_superseded(&self, record: &[u8]) -> Result<(), StoreError> {
+        let path = self.dir.join(SUPERSEDED);
+        if read_file(&path).as_deref() == Ok(record) {
+            return Ok(());
+        }
+        let owner = may_write(&self.dir)?;
+        let _lock = lock(&self.dir, owner)?;
+        replace(&self.dir, &path, record, owner)
+    }
+
     /// User and group of the directory, where it exists: what root writes is theirs.
     pub fn owner(&self) -> Option<(u32, u32)> {
         may_write(&self.dir).ok()
@@ -130,36 +148,42 @@ impl RingStore for FileStore {
     fn load(&self) -> Result<Loaded, StoreError> {
         let stamp = self.stamp()?;
         let mut loaded = Loaded {
-            copies: Vec::new(),
-            marks: Vec::new(),
             backup: read_file(&self.dir.join(BACKUP)).ok(),
+            superseded: read_file(&self.dir.join(SUPERSEDED)).ok(),
             stamp: stamp.clone(),
-            warnings: Vec::new(),
+            ..Loaded::default()
         };
-        read_place(&self.dir, &stamp, &mut loaded);
+        for name in &stamp.0 {
+            loaded.copies.push(copy_in(&self.dir, name, true));
+        }
+        loaded
+            .copies
+            .sort_by(|a, b| parse_name(&b.name).cmp(&parse_name(&a.name)));
+        read_mark(&self.dir, true, &mut loaded);
         if let Some(mirror) = &self.mirror {
             match names(mirror) {
-                Ok(stamp) => read_place(mirror, &stamp, &mut loaded),
+                Ok(_) => read_mark(mirror, false, &mut loaded),
                 Err(why) => loaded.warnings.push(format!("the mirror cannot be used: {why}")),
             }
         }
-        // The store's own copy comes before the mirror's: the sort is stable.
-        loaded
-            .copies
-            .sort_unstable_by(|a, b| parse_name(&b.name).cmp(&parse_name(&a.name)));
         Ok(loaded)
+    }
+
+    fn elsewhere(&self, name: &str) -> Vec<StoredCopy> {
+        let there = |dir: &&PathBuf| parse_name(name).is_some() && !is_absent(&dir.join(name));
+        let places = self.mirror.iter().filter(there);
+        places.map(|dir| copy_in(dir, name, false)).collect()
+    }
+
+    fn further(&self) -> Vec<StoredCopy> {
+        self.mirror.iter().flat_map(|dir| bounded(dir)).collect()
     }
 
     fn stamp(&self) -> Result<Stamp, StoreError> {
         names(&self.dir)
     }
 
-    fn save(
-        &self,
-        new: &NewGeneration<'_>,
-        base: &Stamp,
-        prune: &[String],
-    ) -> Result<(String, Stamp), StoreError> {
+    fn save(&self, new: &NewGeneration<'_>, base: &Stamp) -> Result<(String, Stamp), StoreError> {
         // A mirror that is away stops a change before anything is written, and not only before it is used.
         for dir in self.places() {
             check_directory(dir)?;
@@ -175,11 +199,6 @@ impl RingStore for FileStore {
         // The lock is held, so this is what lies there now; reading it could fail, and the generation is durable. What
         // others write from now on is not in this stamp, and so a conflict.
         let mut names = base.0.clone();
-        for old in prune {
-            if fs::remove_file(self.dir.join(old)).is_ok() {
-                names.retain(|name| name != old);
-            }
-        }
         if !names.contains(&name) {
             names.push(name.clone());
             names.sort_unstable();
@@ -187,21 +206,45 @@ impl RingStore for FileStore {
         Ok((name, Stamp(names)))
     }
 
-    fn settle(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        mark: &NewMark<'_>,
-        prune: &[String],
-    ) -> Result<(), StoreError> {
+    fn settle(&self, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError> {
         // The mirror first: the place that a rolled-back disk does not roll back.
-        for dir in self.mirror.iter().chain(std::iter::once(&self.dir)) {
-            settle_place(dir, name, bytes, mark)?;
-            for old in prune {
-                let _ = fs::remove_file(dir.join(old));
+        if let Some(mirror) = &self.mirror {
+            settle_place(mirror, name, bytes, mark, false)?;
+        }
+        settle_place(&self.dir, name, bytes, mark, true)
+    }
+
+    fn remove(&self, gone: &[Covered], _: &[Vec<u8>]) -> Result<Vec<String>, StoreError> {
+        let mut removed = Vec::new();
+        for dir in self.places().filter(|_| !gone.is_empty()) {
+            let owner = may_write(dir)?;
+            let _lock = lock(dir, owner)?;
+            for covered in gone.iter().filter(|it| parse_name(it.name()).is_some()) {
+                let path = dir.join(covered.name());
+                if read_file(&path).is_ok_and(|bytes| covered.is(&bytes)) {
+                    let done = fs::remove_file(path).is_ok() && *dir == self.dir;
+                    removed.extend(done.then(|| covered.name().to_owned()));
+                }
             }
         }
-        Ok(())
+        Ok(removed)
+    }
+
+    fn set_aside(&self, names: &[String], mark: bool, when: u64) -> Result<Vec<String>, StoreError> {
+        let wanted: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| parse_name(name).is_some())
+            .chain(mark.then_some(MARK))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let owner = may_write(&self.dir)?;
+        let _lock = lock(&self.dir, owner)?;
+        let aside = self.dir.join(format!("{ASIDE}{when}"));
+        move_aside(&self.dir, &aside, owner, &wanted)
+            .map_err(|why| unavailable("cannot move files to", &aside, &why))
     }
 
     fn note_backup(&self, record: &[u8]) -> Result<(), StoreError> {
@@ -211,7 +254,13 @@ impl RingStore for FileStore {
     }
 }
 
-fn settle_place(dir: &Path, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError> {
+fn settle_place(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    mark: &NewMark<'_>,
+    own: bool,
+) -> Result<(), StoreError> {
     let has = |name: &str, bytes: &[u8]| read_file(&dir.join(name)).as_deref() == Ok(bytes);
     if has(name, bytes) && has(MARK, mark.bytes) {
         return Ok(());
@@ -221,7 +270,8 @@ fn settle_place(dir: &Path, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Res
     let _lock = lock(dir, owner)?;
     keep(dir, name, bytes, owner)?;
     let path = dir.join(MARK);
-    if read_file(&path).map_or(true, |known| (mark.supersedes)(&known)) {
+    let supersedes = |bytes| (mark.supersedes)(&StoredMark { bytes, own });
+    if read_file(&path).map_or(true, supersedes) {
         replace(dir, &path, mark.bytes, owner)?;
     }
     Ok(())
@@ -233,23 +283,51 @@ fn keep(dir: &Path, name: &str, bytes: &[u8], owner: Owner) -> Result<(), StoreE
         return Ok(());
     }
     remove_unfinished(dir);
-    publish(dir, name, bytes, owner, None)?;
-    prune_place(dir)
+    publish(dir, name, bytes, owner, None)
 }
 
-fn read_place(dir: &Path, stamp: &Stamp, loaded: &mut Loaded) {
-    for name in &stamp.0 {
-        let path = dir.join(name);
-        loaded.copies.push(StoredCopy {
-            name: name.clone(),
-            place: path.display().to_string(),
-            bytes: read_file(&path),
-        });
+fn copy_in(dir: &Path, name: &str, own: bool) -> StoredCopy {
+    let path = dir.join(name);
+    StoredCopy {
+        name: name.to_owned(),
+        place: path.display().to_string(),
+        own,
+        bytes: read_file(&path),
     }
-    let mark = dir.join(MARK);
-    match read_file(&mark) {
-        Ok(bytes) => loaded.marks.push(bytes),
-        Err(_) if matches!(mark.try_exists(), Ok(false)) => {}
+}
+
+/// Generations of a place that others may write to: the highest numbers first, and no more than a bounded part of it.
+fn bounded(dir: &Path) -> Vec<StoredCopy> {
+    let mut names = names(dir).unwrap_or_default().0;
+    names.sort_by_key(|name| std::cmp::Reverse(plausible(name)));
+    let (mut left, mut copies) = (MOST_BYTES, Vec::new());
+    for name in names.iter().take(MOST_FILES) {
+        let length = fs::symlink_metadata(dir.join(name)).map_or(0, |it| it.len());
+        if length <= left {
+            left -= length;
+            copies.push(copy_in(dir, name, false));
+        }
+    }
+    copies
+}
+
+/// A ring that changes every second for 30,000 years does not get beyond it: higher numbers come last.
+const PLAUSIBLE: u64 = 1 << 40;
+
+fn plausible(name: &str) -> (bool, u64) {
+    let number = parse_name(name).map_or(0, |(number, _)| number);
+    (number < PLAUSIBLE, number)
+}
+
+fn read_mark(dir: &Path, own: bool, loaded: &mut Loaded) {
+    let path = dir.join(MARK);
+    match read_file(&path) {
+        Ok(bytes) => loaded.marks.push(StoredMark { bytes, own }),
+        Err(_) if is_absent(&path) => {}
         Err(why) => loaded.warnings.push(format!("the mark cannot be read: {why}")),
     }
+}
+
+fn is_absent(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
 }

@@ -14,8 +14,9 @@ ring:
 ";
 
 /// A configuration, and what is wrong with it.
+#[allow(clippy::too_many_lines)] // a table
 fn mistakes() -> Vec<(String, &'static str)> {
-    let cases: [(&str, &'static str); 22] = [
+    let cases: [(&str, &'static str); 25] = [
         ("", "a map of keys and values belongs here"),
         ("[]", "a map of keys and values belongs here"),
         ("a: [", "line 1"),
@@ -51,6 +52,18 @@ fn mistakes() -> Vec<(String, &'static str)> {
             "is not a duration",
         ),
         (&format!("{GOOD}rotation: {{period: 0s}}\n"), "under 1 s"),
+        (
+            &format!("{GOOD}rotation: {{period: 30s}}\n"),
+            "rotation.period is 30s, under 1h: every key is kept, and the ring would soon be full; 30d may be meant, and tests set rotation.allowShort: true",
+        ),
+        (
+            &format!("{GOOD}rotation: {{period: 59m 59s, allowShort: false}}\n"),
+            "rotation.period is 59m59s, under 1h: every key is kept, and the ring would soon be full; tests set",
+        ),
+        (
+            &format!("{GOOD}rotation: {{allowShort: 1}}\n"),
+            "expected a boolean",
+        ),
         (&format!("{GOOD}node: {{name: \"a b\"}}\n"), "node.name"),
         (&format!("{GOOD}telemetry: {{log: {{level: loud}}}}\n"), "loud"),
         (&GOOD.replace("/var/lib/kekring", "lib"), "ring.store.file.dir"),

@@ -111,6 +111,9 @@ impl Names {
         if number && after.starts_with(" ms") {
             return Some(("<NUMBER>".into(), word.len()));
         }
+        if number && before.ends_with("abandoned-") {
+            return Some(("<TIME>".into(), word.len()));
+        }
         if number && (before.ends_with("process ") || before.ends_with("pid=")) {
             return Some(("<PID>".into(), word.len()));
         }

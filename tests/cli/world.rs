@@ -191,6 +191,13 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
             world.must(&["root", "add"])
         },
     ),
+    ("a removed root", "the slot of root.key was removed", |world| {
+        let slot = world.plugin.json(&["root", "list"])["slots"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        world.must(&["root", "remove", &slot])
+    }),
     ("a third root", "third.key is configured and not there", |world| {
         let roots = ["root.key", "third.key"].map(|name| json!({"file": {"path": world.path(name)}}));
         world.tweaks["ring"]["roots"] = json!(roots);

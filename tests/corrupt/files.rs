@@ -56,7 +56,7 @@ const KINDS: [Kind; 8] = [
     (
         "a mode of 0644",
         |path| {
-            put(path, b"KEKRING\n");
+            put(path, b"kekring\n");
             fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
         },
         "has mode 0644",

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use kekring::crypto::kdf::sha256;
 use kekring::crypto::secret::Key32;
-use kekring::format::generation::{self, Header};
+use kekring::format::generation::{self, Header, Slot, SlotKind, slot_context};
+use kekring::keyring::retirement::Retirement;
 use kekring::keyring::ring::{Activate, UnixTime};
 use kekring::keyring::ring::{Key, KeyState, Proposal, Ring as Content, Tombstone};
-use kekring::keyring::{KeyId, lifecycle};
+use kekring::keyring::{KeyId, RingKeyId, lifecycle};
 use kekring::proto::ring as wire;
 use prost::Message;
 
-use crate::bench::{Bench, NOW, key};
+use crate::bench::{Bench, NOW, file_root, key};
 use crate::checks::generation::{framed, inside, plain, sealed};
 use crate::{Ring, put, say};
 
@@ -44,7 +45,7 @@ fn state(content: &mut Content, state: KeyState) -> &mut Key {
 
 type Spoil = fn(&mut Content);
 
-const RULES: [(&str, Spoil, &str); 14] = [
+const RULES: [(&str, Spoil, &str); 18] = [
     (
         "two active",
         |it| {
@@ -77,9 +78,40 @@ const RULES: [(&str, Spoil, &str); 14] = [
     ),
     ("out of order", |it| it.keys.swap(0, 1), "not in ascending order"),
     (
-        "other bytes",
-        |it| it.keys[0].material = Arc::new(key()),
-        "is named",
+        "active, and only decrypts",
+        |it| state(it, KeyState::Active).decrypt_only = true,
+        "only decrypts, and is active",
+    ),
+    (
+        "next, and only decrypts",
+        |it| state(it, KeyState::PreActive).decrypt_only = true,
+        "only decrypts, and is pre-active",
+    ),
+    (
+        "replaced ring keys out of order",
+        |it| it.replaced = vec![RingKeyId([2; 16]), RingKeyId([1; 16])],
+        "replaced ring keys are not in ascending order",
+    ),
+    (
+        "a slot that was removed twice",
+        |it| it.removed = vec![[1; 16]; 2],
+        "removed root slots are not in ascending order",
+    ),
+    (
+        "a retirement to come",
+        |it| {
+            it.retirements.push(Retirement {
+                id: [1; 16],
+                since: 99,
+                withdrawn: false,
+                keys: vec![it.keys[0].id.clone()],
+                not_before: NOW,
+                evidence: [1; 32],
+                by: String::new(),
+                skipped: Vec::new(),
+            });
+        },
+        "a retirement was set in a generation that does not exist yet",
     ),
     (
         "an older next",
@@ -93,7 +125,11 @@ const RULES: [(&str, Spoil, &str); 14] = [
         "destroyed with bytes",
         |it| {
             let id = it.keys[0].id.clone();
-            it.tombstones.push(Tombstone { id, destroyed: NOW });
+            it.tombstones.push(Tombstone {
+                id,
+                destroyed: NOW,
+                evidence: [1; 16],
+            });
         },
         "is destroyed and yet has bytes",
     ),
@@ -176,7 +212,7 @@ fn many_keys_open_and_too_many_are_refused_before_they_are_written() {
     let grown = |keys: u64| {
         let mut content = lifecycle::successor(&opened.ring).unwrap();
         for _ in 0..keys {
-            state(&mut content, KeyState::PreActive).state = KeyState::Deactivated;
+            content.keys.last_mut().unwrap().state = KeyState::Deactivated;
             let mut next = fresh(&content, content.keys.last().unwrap().id.sequence() + 1);
             (next.state, next.suspended) = (KeyState::PreActive, false);
             content.keys.push(next);
@@ -187,7 +223,7 @@ fn many_keys_open_and_too_many_are_refused_before_they_are_written() {
     let refused = ring
         .bench
         .custody()
-        .commit(&opened, grown(20_000), NOW)
+        .commit(&opened, grown(30_000), NOW)
         .map(drop)
         .unwrap_err();
     let many = ring.bench.custody().commit(&opened, grown(2_000), NOW).unwrap();
@@ -281,4 +317,65 @@ fn a_generation_that_another_key_sealed_is_a_wrong_root_and_an_older_one_serves(
 
     assert_eq!(opened.ring.generation, 3);
     assert!(ring.bench.try_rotate(&opened).is_err());
+}
+
+/// A ring's header with these slots, each sealed by the ring's own root for the kind that it has.
+fn with_slots(ring: &Ring, kinds: &[i32]) -> Vec<Slot> {
+    let opened = ring.bench.open();
+    let root = file_root(&ring.bench.path("root.key"));
+    let slot = |(kind, number): (&i32, u8)| {
+        let id = [number; 16];
+        let context = slot_context(opened.ring.id, &id, *kind);
+        Slot {
+            id,
+            kind: *kind,
+            name: "a root".into(),
+            sealed: root.seal(&opened.ring_key, &context).unwrap(),
+            created: NOW,
+            replaces: None,
+        }
+    };
+    let slots: Vec<Slot> = kinds.iter().zip(1..).map(slot).collect();
+    let header = Header {
+        generation: opened.ring.generation + 1,
+        parents: vec![opened.head.hash],
+        slots: slots.clone(),
+        ..opened.head.header.clone()
+    };
+    let content = lifecycle::successor(&opened.ring).unwrap();
+    let bytes = generation::encode(&header, &content, &opened.ring_key).unwrap();
+    for path in ring.bench.generations() {
+        std::fs::remove_file(path).unwrap();
+    }
+    ring.add(header.generation, &bytes);
+    slots
+}
+
+const FOREIGN: [i32; 5] = [4, 5, 6, i32::MAX, -1];
+
+#[test]
+fn slots_of_helpers_of_recipients_and_of_kinds_to_come_are_never_tried() {
+    let ring = Ring::new();
+    with_slots(&ring, &FOREIGN);
+
+    let refused = ring.judge("slots of others").map(drop).unwrap_err();
+
+    assert!(
+        refused.contains("with any configured root: none fits"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn slots_of_helpers_of_recipients_and_of_kinds_to_come_are_kept_as_they_are() {
+    let ring = Ring::new();
+    let kinds = [&FOREIGN[..], &[i32::from(SlotKind::File)]].concat();
+    let slots = with_slots(&ring, &kinds);
+
+    let opened = ring.bench.rotate();
+
+    assert_eq!(opened.head.header.slots, slots);
+    let read = ring.judge("after a rotation").unwrap();
+    assert_eq!(read.head.header.slots, slots);
+    assert_eq!(read.ring.generation, opened.ring.generation);
 }

@@ -8,8 +8,8 @@ use kekring::custody::Opened;
 use crate::support::{Killed, PATIENCE, Plugin, kekring, wait_until};
 use crate::witness::Witness;
 use crate::world::{
-    active, backed_up, lose_newest, machine, must, old_key, opens_with, ring, site, suspended, two_roots,
-    witness,
+    active, backed_up, backed_up_early, lose_newest, machine, must, old_key, opens_with, ring, slot_of,
+    suspended, two_roots, witness,
 };
 
 /// A verb under test.
@@ -25,7 +25,7 @@ pub struct Case {
     pub done: fn(&Plugin, &Opened) -> bool,
 }
 
-pub const CASES: [Case; 14] = [
+pub const CASES: [Case; 16] = [
     Case {
         name: "init",
         args: &["init", "--no-recovery"],
@@ -109,19 +109,7 @@ pub const CASES: [Case; 14] = [
         prepare: |plugin| {
             two_roots(plugin);
             let witness = ring(plugin);
-            let opened = site(plugin).open().unwrap();
-            let slots = &opened.head.header.slots;
-            let slot = slots.iter().find(|slot| slot.name.ends_with("root.key")).unwrap();
-            let id = plugin.json(&["root", "list"])["slots"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|row| row.to_string().contains(&slot.name))
-                .unwrap()["id"]
-                .as_str()
-                .unwrap()
-                .to_owned();
-            fs::write(plugin.dir.join("slot"), id).unwrap();
+            fs::write(plugin.dir.join("slot"), slot_of(plugin, "root.key")).unwrap();
             // A new ring key makes every mark anew, by the next change at the latest.
             witness.map(Witness::without_mark)
         },
@@ -165,6 +153,44 @@ pub const CASES: [Case; 14] = [
         },
         again: 0,
         done: |_, opened| active(opened) == 3 && opened.frozen.is_none(),
+    },
+    Case {
+        name: "restore under a replaced ring key",
+        args: &["restore", "{dir}/backup"],
+        prepare: |plugin| {
+            two_roots(plugin);
+            backed_up_early(plugin, "early");
+            must(plugin, &["rotate"]);
+            must(plugin, &["rotate"]);
+            must(plugin, &["backup", plugin.dir.join("backup").to_str().unwrap()]);
+            for dir in ["ring", "mirror"] {
+                fs::remove_dir_all(plugin.dir.join(dir)).unwrap();
+            }
+            must(plugin, &["restore", plugin.dir.join("early").to_str().unwrap()]);
+            must(plugin, &["root", "remove", &slot_of(plugin, "root.key")]);
+            witness(plugin)
+        },
+        again: 0,
+        done: |plugin, opened| {
+            let taken = opened.ring.keys.iter().filter(|key| key.decrypt_only);
+            taken.count() == 2 && active(opened) == 1 && !opens_with(plugin, "root.key")
+        },
+    },
+    Case {
+        name: "restore --abandon-unreadable",
+        args: &["restore", "{dir}/backup", "--abandon-unreadable"],
+        prepare: |plugin| {
+            two_roots(plugin);
+            let witness = backed_up_early(plugin, "backup");
+            must(plugin, &["root", "remove", &slot_of(plugin, "root.key")]);
+            must(plugin, &["rotate"]);
+            fs::remove_file(plugin.dir.join("second.key")).unwrap();
+            witness.map(Witness::without_mark)
+        },
+        again: 0,
+        done: |plugin, opened| {
+            opens_with(plugin, "root.key") && active(opened) >= 3 && opened.frozen.is_none()
+        },
     },
     Case {
         name: "ring accept",

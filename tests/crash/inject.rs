@@ -72,7 +72,8 @@ pub fn points(plugin: &Plugin, args: &[String]) -> Vec<Point> {
             continue;
         };
         // strace counts for each thread; the verb's own is the one that does everything.
-        if *first.get_or_insert(process) != process {
+        // Where another thread came between, a call's end has a line of its own.
+        if *first.get_or_insert(process) != process || call.starts_with('<') {
             continue;
         }
         let number = counts.entry(call).or_default();

@@ -225,6 +225,8 @@ sweeps! {
     a_backup_that_breaks_off_leaves_a_whole_one_or_none: "backup",
     a_restore_that_breaks_off_is_finished_by_the_next_one: "restore",
     an_adoption_that_breaks_off_is_finished_by_the_next_one: "restore --adopt",
+    a_restore_under_a_replaced_ring_key_that_breaks_off_is_finished_by_the_next_one: "restore under a replaced ring key",
+    a_restore_over_what_no_root_opens_that_breaks_off_is_finished_by_the_next_one: "restore --abandon-unreadable",
     an_acceptance_that_breaks_off_is_decided_or_is_not: "ring accept",
     a_rotation_of_a_throw_away_ring_that_breaks_off_leaves_it_whole: "rotate --dev",
 }

@@ -100,6 +100,24 @@ pub fn backed_up(plugin: &Plugin) -> Option<Witness> {
     witness
 }
 
+/// A ring of one generation, and a backup of it.
+pub fn backed_up_early(plugin: &Plugin, name: &str) -> Option<Witness> {
+    machine(plugin, "one");
+    must(plugin, &["init", "--no-recovery"]);
+    must(plugin, &["backup", plugin.dir.join(name).to_str().unwrap()]);
+    witness(plugin)
+}
+
+/// The id of a root's slot.
+pub fn slot_of(plugin: &Plugin, root: &str) -> String {
+    let slots = plugin.json(&["root", "list"])["slots"].clone();
+    let slots = slots.as_array().unwrap();
+    let slot = slots
+        .iter()
+        .find(|slot| slot["name"].as_str().unwrap().ends_with(root));
+    slot.unwrap()["id"].as_str().unwrap().to_owned()
+}
+
 pub fn suspended(opened: &Opened) -> bool {
     opened.ring.keys[0].suspended
 }

@@ -1,6 +1,7 @@
 //! The ring.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kekring::crypto::secret::Key32;
@@ -12,6 +13,7 @@ use kekring::store::FileStore;
 use kekring::telemetry::now;
 use serde_json::json;
 
+use crate::support::shown;
 use crate::world::{Node, mode};
 
 #[test]
@@ -232,13 +234,13 @@ fn a_ring_that_becomes_full_is_named_with_the_time_that_is_left() {
     let node = Node::good();
     let good = node.doctor();
     assert!(good.finding("ok", "ring/room").message.contains("less than half"));
-    fill(&node, 8000);
+    fill(&node, 9000);
 
     let finding = node.doctor().finding("warning", "ring/room");
     let status = node.plugin.json(&["status"])["warnings"].to_string();
 
     for said in [finding.message, status] {
-        assert!(said.contains("% of what rotations may use, with 800"), "{said}");
+        assert!(said.contains("% of what rotations may use, with 900"), "{said}");
         assert!(said.contains("they end in"), "{said}");
     }
 }
@@ -272,4 +274,125 @@ fn a_removal_that_broke_off_is_named_and_the_remedy_finishes_it() {
 
     assert!(!older.exists());
     node.doctor().no_worse(&good);
+}
+
+/// A node whose second root was removed, and a history that went on under the ring key of before with that root.
+fn with_a_history_under_the_replaced_ring_key() -> (Node, PathBuf) {
+    let node = Node::good();
+    let second = node.plugin.json(&["root", "list"])["slots"][1]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let other = node.path("other");
+    fs::create_dir(&other).unwrap();
+    mode(&other, 0o700);
+    let older = node.plugin.newest();
+    let copy = other.join(older.file_name().unwrap());
+    fs::copy(&older, &copy).unwrap();
+    mode(&copy, 0o600);
+    node.must(&["root", "remove", &second]);
+    node.must(&["backup", node.path("backup-2").to_str().unwrap()]);
+    let roots = |name: &str| json!([{"file": {"path": node.path(name)}}]);
+    node.configure(
+        json!({"ring": {"store": {"file": {"dir": other}}, "mirror": "", "roots": roots("second.key")}}),
+    );
+    node.must(&["rotate"]);
+    node.must(&["rotate"]);
+    node.configure(json!({"ring": {"roots": roots("root.key")}}));
+    let newest = newest_in(&other);
+    let place = node.path("ring").join(newest.file_name().unwrap());
+    fs::copy(&newest, &place).unwrap();
+    mode(&place, 0o600);
+    (node, place)
+}
+
+fn newest_in(dir: &Path) -> PathBuf {
+    let names = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path());
+    let mut generations: Vec<PathBuf> = names
+        .filter(|path| path.extension().is_some_and(|it| it == "ring"))
+        .collect();
+    generations.sort();
+    generations.pop().unwrap()
+}
+
+#[test]
+fn a_generation_under_a_replaced_ring_key_is_named_and_the_remedies_take_it_in_and_then_away() {
+    let (node, place) = with_a_history_under_the_replaced_ring_key();
+    let seen = node.doctor();
+    let finding = seen.finding("warning", "ring/passed-over");
+    assert!(
+        finding.message.contains("was active there"),
+        "{}",
+        finding.message
+    );
+    let status = node.plugin.json(&["status"])["warnings"].to_string();
+    assert!(status.contains("only it has keys"), "{status}");
+    assert!(!seen.findings.iter().any(|it| it.id == "ring/half-removed"));
+
+    node.follow(&finding, "");
+
+    assert!(place.exists(), "what was taken in is not deleted");
+    let keys = node.plugin.json(&["keys", "list"]);
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 4);
+    let seen = node.doctor();
+    assert!(!seen.findings.iter().any(|it| it.id == "ring/passed-over"));
+    node.follow(&seen.finding("warning", "ring/leftover"), "");
+    assert!(!place.exists());
+    assert!(!node.doctor().findings.iter().any(|it| it.id == "ring/leftover"));
+}
+
+#[test]
+fn what_opens_with_no_ring_key_at_hand_is_named_and_never_said_to_be_spare() {
+    let node = Node::good();
+    let place = node.path("mirror/gen-1-00112233.ring");
+    fs::write(&place, "nobody knows").unwrap();
+    mode(&place, 0o600);
+
+    let finding = node.doctor().finding("warning", "ring/unopened");
+
+    assert!(finding.remedy.contains("delete nothing"), "{}", finding.remedy);
+    assert!(!finding.remedy.contains("rm "), "{}", finding.remedy);
+}
+
+#[test]
+fn a_slot_that_another_history_removed_is_named_and_the_remedy_removes_it() {
+    let node = Node::good();
+    let roots = |names: &[&str]| -> serde_json::Value {
+        names
+            .iter()
+            .map(|name| json!({"file": {"path": node.path(name)}}))
+            .collect()
+    };
+    node.configure(json!({"ring": {"roots": roots(&["root.key", "second.key", "third.key"])}}));
+    node.must(&["root", "add"]);
+    let slots = node.plugin.json(&["root", "list"])["slots"].clone();
+    let slot = |at: usize| slots[at]["id"].as_str().unwrap().to_owned();
+    let other = node.path("other");
+    fs::create_dir(&other).unwrap();
+    mode(&other, 0o700);
+    let older = node.plugin.newest();
+    for path in [older.clone(), node.path("ring/mark")] {
+        let copy = other.join(path.file_name().unwrap());
+        fs::copy(&path, &copy).unwrap();
+        mode(&copy, 0o600);
+    }
+    node.must(&["root", "remove", &slot(1)]);
+    let there = json!({"store": {"file": {"dir": other}}, "mirror": "",
+        "roots": roots(&["root.key", "second.key", "third.key"])});
+    node.configure(json!({"ring": there}));
+    node.must(&["root", "remove", &slot(0)]);
+    node.configure(json!({"ring": {"roots": roots(&["root.key", "third.key"])}}));
+    let newest = newest_in(&other);
+    let place = node.path("ring").join(newest.file_name().unwrap());
+    fs::copy(&newest, &place).unwrap();
+    mode(&place, 0o600);
+    let finding = node.doctor().finding("failure", "ring/removal");
+    let refused = node.plugin.verb(&["rotate"]);
+    assert_eq!(refused.status.code(), Some(3), "{}", shown(&refused));
+    node.configure(json!({"ring": {"roots": roots(&["third.key"])}}));
+
+    node.follow(&finding, "");
+
+    assert!(!node.doctor().findings.iter().any(|it| it.id == "ring/removal"));
+    node.must(&["rotate"]);
 }

@@ -73,6 +73,15 @@ proptest! {
                 let dead = joined.tombstones.iter().any(|tomb| tomb.id == key.id);
                 let kept = joined.key(&key.id).is_some_and(|it| it.material.expose() == key.material.expose());
                 prop_assert!(dead || kept, "{} is lost", key.id);
+                let only = joined.key(&key.id).is_none_or(|it| it.decrypt_only);
+                prop_assert!(only || !key.decrypt_only, "{} may encrypt again", key.id);
+            }
+            prop_assert!(side.replaced.iter().all(|it| joined.replaced.contains(it)));
+            prop_assert!(side.removed.iter().all(|it| joined.removed.contains(it)));
+            prop_assert!(side.superseding.iter().all(|it| joined.superseding.contains(it)));
+            for it in &side.retirements {
+                let ours = joined.retirements.iter().find(|ours| ours.id == it.id).unwrap();
+                prop_assert!((ours.since, ours.withdrawn) >= (it.since, it.withdrawn));
             }
         }
     }
@@ -84,7 +93,7 @@ proptest! {
         let used = [&branches.one, &branches.other]
             .into_iter()
             .flat_map(|side| &side.keys)
-            .filter(|key| key.activated.is_some())
+            .filter(|key| key.activated.is_some() && !key.decrypt_only)
             .map(|key| &key.id)
             .chain(&branches.reported)
             .filter(|id| !joined.tombstones.iter().any(|tomb| tomb.id == **id));
@@ -129,6 +138,7 @@ fn a_join_in_which_each_side_destroyed_the_active_key_of_the_other_is_refused() 
         ring.tombstones.push(Tombstone {
             id: id.clone(),
             destroyed,
+            evidence: [7; 16],
         });
         ring
     };

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs,
     unreachable_pub
 )]
@@ -11,6 +12,8 @@
 mod histories;
 mod joins;
 mod nodes;
+mod removals;
+mod size;
 mod steps;
 mod stored;
 mod transitions;

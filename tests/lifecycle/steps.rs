@@ -2,9 +2,12 @@
 
 use kekring::crypto::kdf::{Context, sha256};
 use kekring::crypto::secret::Key32;
-use kekring::keyring::RingId;
+use kekring::format::superseded::Superseded;
+use kekring::keyring::join::remember;
 use kekring::keyring::lifecycle::{self, Refusal};
+use kekring::keyring::retirement::Retirement;
 use kekring::keyring::ring::{Activate, KeyState, Ring, Tombstone, UnixTime};
+use kekring::keyring::{RingId, RingKeyId};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -16,6 +19,35 @@ pub enum Step {
     Suspend(Index),
     Resume(Index),
     Destroy(Index),
+    /// The keys of a stranger's history, on an operator's word.
+    TakeIn(Foreign),
+    /// A root of that number, and with it the ring key.
+    RemoveRoot(u8),
+    /// The decision of that number, for a key; or it is taken back.
+    Retire(u8, Index, bool),
+}
+
+/// A history of the same ring, which nobody else has: how many rotations long, and whether its first key is suspended in it.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    rotations: u8,
+    suspended: bool,
+}
+
+impl Foreign {
+    pub fn any() -> impl Strategy<Value = Self> {
+        (0..6_u8, any::<bool>()).prop_map(|(rotations, suspended)| Self { rotations, suspended })
+    }
+
+    fn ring(&self, source: &mut Source, id: RingId) -> Ring {
+        let mut ring = lifecycle::create(id, source.key(), source.key(), source.now());
+        for _ in 0..self.rotations {
+            ring = lifecycle::activate(&ring, source.key(), source.now()).unwrap();
+        }
+        let first = &mut ring.keys[0];
+        (first.suspended, first.suspension) = (self.suspended, u64::from(self.suspended));
+        ring
+    }
 }
 
 /// What the verbs of rotation do.
@@ -40,6 +72,9 @@ pub fn changes() -> impl Strategy<Value = Vec<Step>> {
             1 => any::<Index>().prop_map(Step::Suspend),
             1 => any::<Index>().prop_map(Step::Resume),
             1 => any::<Index>().prop_map(Step::Destroy),
+            1 => Foreign::any().prop_map(Step::TakeIn),
+            1 => (0..4_u8).prop_map(Step::RemoveRoot),
+            1 => (0..3_u8, any::<Index>(), any::<bool>()).prop_map(|(id, key, back)| Step::Retire(id, key, back)),
         ],
         0..8,
     )
@@ -85,6 +120,13 @@ impl Source {
             Step::Suspend(index) => set_suspended(ring, *index, true),
             Step::Resume(index) => set_suspended(ring, *index, false),
             Step::Destroy(index) => destroy(ring, *index, self.now()),
+            Step::TakeIn(foreign) => {
+                let after = lifecycle::successor(ring)?;
+                let foreign = foreign.ring(self, ring.id);
+                Ok(lifecycle::take_in(&after, [&foreign].into_iter(), self.now()))
+            }
+            Step::RemoveRoot(number) => remove_root(ring, *number),
+            Step::Retire(number, index, withdrawn) => retire(ring, *number, *index, *withdrawn),
         }
     }
 
@@ -118,8 +160,45 @@ fn destroy(ring: &Ring, index: Index, now: UnixTime) -> Result<Ring, Refusal> {
         return Ok(ring.clone());
     }
     let id = after.keys.remove(at).id;
-    after.tombstones.push(Tombstone { id, destroyed: now });
+    after.tombstones.push(Tombstone {
+        id,
+        destroyed: now,
+        evidence: [7; 16],
+    });
     after.tombstones.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(after)
+}
+
+/// Slot and ring key of one number go together, as they do in a removal; the record is under the ring key that goes.
+fn remove_root(ring: &Ring, number: u8) -> Result<Ring, Refusal> {
+    let mut after = lifecycle::successor(ring)?;
+    let replaced = Key32::take(&mut [number; 32]);
+    let record = Superseded {
+        ring_id: ring.id,
+        generation: after.generation,
+    };
+    remember(&mut after, &[RingKeyId::of(ring.id, &replaced)], &[[number; 16]]);
+    after.superseding.push(record.encode(&replaced));
+    after.superseding.sort();
+    after.superseding.dedup();
+    Ok(after)
+}
+
+fn retire(ring: &Ring, number: u8, index: Index, withdrawn: bool) -> Result<Ring, Refusal> {
+    let mut after = lifecycle::successor(ring)?;
+    let id = [number; 16];
+    after.retirements.retain(|it| it.id != id);
+    after.retirements.push(Retirement {
+        id,
+        since: after.generation,
+        withdrawn,
+        keys: vec![index.get(&ring.keys).id.clone()],
+        not_before: UnixTime(1_790_000_000),
+        evidence: [number; 32],
+        by: "an operator".into(),
+        skipped: vec![1, 2],
+    });
+    after.retirements.sort();
     Ok(after)
 }
 
@@ -129,8 +208,8 @@ pub fn shown(ring: &Ring) -> String {
         let times = (key.created, key.activated, key.deactivated);
         let bytes = data_encoding::HEXLOWER.encode(key.material.expose());
         format!(
-            "{} {:?} {} {} {} {times:?} {bytes}\n",
-            key.id, key.state, key.changed, key.suspended, key.suspension
+            "{} {:?} {} {} {} {} {times:?} {bytes}\n",
+            key.id, key.state, key.changed, key.suspended, key.suspension, key.decrypt_only
         )
     });
     let keys: String = keys.collect();
@@ -143,5 +222,8 @@ pub fn shown(ring: &Ring) -> String {
         ring.development,
         &ring.members,
     );
-    format!("{keys}{rest:?}")
+    // Fingerprints of ring keys do not show themselves.
+    let replaced: Vec<_> = ring.replaced.iter().map(|it| it.0).collect();
+    let removals = (replaced, &ring.removed, &ring.retirements, &ring.superseding);
+    format!("{keys}{rest:?}{removals:?}")
 }

@@ -16,6 +16,8 @@ fn header(ring: &Ring, parents: usize) -> Header {
         kind: kind.into(),
         name: "a root".into(),
         sealed: vec![1, 2, 3],
+        created: UnixTime(u64::from(kind)),
+        replaces: (kind > 1).then_some([1; 16]),
     };
     Header {
         ring_id: ring.id,

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kekring::custody::opens;
 use kekring::format::generation;
-use kekring::root::create_key_file;
+use kekring::root::{RootKey, create_key_file};
 use kekring::store::Backup;
 use proptest::sample::Index;
 
-use crate::model::{Model, Side, Suspensions};
-use crate::place::{NOW, Place, generations, root, text};
+use crate::model::{Model, Side};
+use crate::place::{NOW, Place, root, text};
 
 impl Model {
     pub fn add_root(&mut self) -> Result<(), String> {
@@ -24,29 +25,6 @@ impl Model {
             .add_slots(&place.open()?, &[root(&path)], NOW)
             .map_err(text)?;
         place.roots.push(path);
-        Ok(())
-    }
-
-    pub fn remove_root(&mut self, which: Index) -> Result<(), String> {
-        let place = &mut self.here.place;
-        let opened = place.open()?;
-        if place.roots.len() < 2 || !self.damaged.is_empty() {
-            return Err("it is the last root, or something is damaged".into());
-        }
-        let gone = which.index(place.roots.len());
-        let custody = place.custody();
-        let header = &opened.head.header;
-        let slots = header
-            .slots
-            .iter()
-            .filter(|slot| opens(custody.roots[gone].as_ref(), header, slot).is_ok());
-        let slots: Vec<_> = slots.map(|slot| slot.id).collect();
-        let staying = custody.roots.iter().enumerate().filter(|(at, _)| *at != gone);
-        let staying: Vec<_> = staying.map(|(_, root)| root.as_ref()).collect();
-        custody
-            .remove_slots(&opened, &slots, &staying, NOW)
-            .map_err(text)?;
-        place.roots.remove(gone);
         Ok(())
     }
 
@@ -67,9 +45,7 @@ impl Model {
             return self.back_up();
         }
         let (backup, known) = &self.backups[which.index(self.backups.len())];
-        self.here.place.restore(backup)?;
-        learn(&mut self.here.suspensions, known);
-        Ok(())
+        self.here.take(backup, known)
     }
 
     pub fn fork(&mut self) -> Result<(), String> {
@@ -87,17 +63,23 @@ impl Model {
             suspensions: self.here.suspensions.clone(),
             reported: None,
             keys: BTreeSet::new(),
+            decrypts: BTreeSet::new(),
+            removed: self.here.removed.clone(),
             robbed: self.here.robbed,
+            accident: false,
         });
         Ok(())
     }
 
     pub fn join(&mut self) -> Result<(), String> {
         let side = self.elsewhere.as_ref().ok_or("there is no copy")?;
-        let newest = generations(&side.place.ring).pop().unwrap();
-        self.here.place.restore(&Backup::read(&newest).map_err(text)?)?;
-        learn(&mut self.here.suspensions, &side.suspensions);
-        Ok(())
+        let opened = side.place.open()?;
+        if opened.frozen.is_some() {
+            return Err("a frozen ring is not brought".into());
+        }
+        let newest = side.place.ring.join(&opened.head.name);
+        let backup = Backup::read(&newest).map_err(text)?;
+        self.here.take(&backup, &side.suspensions)
     }
 
     pub fn snapshot(&mut self) -> Result<(), String> {
@@ -126,13 +108,14 @@ impl Model {
             // Nothing that is left could verify the mark.
             return Err("its ring key was replaced since".into());
         }
-        let mark = fs::read(ring.join("mark")).unwrap();
+        let staying = self.here.place.mirror.as_ref().unwrap_or(ring).join("mark");
+        let mark = fs::read(staying).map_err(text)?;
         fs::remove_dir_all(ring).unwrap();
         copy(snapshot, ring);
         if self.here.place.mirror.is_none() {
             fs::write(ring.join("mark"), mark).unwrap();
         }
-        self.here.robbed = true;
+        (self.here.robbed, self.here.accident) = (true, true);
         Ok(())
     }
 
@@ -165,7 +148,7 @@ impl Model {
             fs::write(&path, bytes).unwrap();
             self.damaged.entry(path).or_insert(whole);
         }
-        self.here.robbed = true;
+        (self.here.robbed, self.here.accident) = (true, true);
         Ok(())
     }
 
@@ -178,11 +161,38 @@ impl Model {
     }
 }
 
-/// Of two histories the later word counts; of two of one number, the suspension.
-fn learn(known: &mut Suspensions, others: &Suspensions) {
-    for (id, other) in others {
-        let ours = known.entry(id.clone()).or_insert(*other);
-        *ours = (*ours).max(*other);
+impl Side {
+    /// A removal that another history began is finished first.
+    pub fn remove_root(&mut self, which: Index) -> Result<(), String> {
+        let place = &mut self.place;
+        let opened = place.open()?;
+        let custody = place.custody();
+        let header = &opened.head.header;
+        let roots: Vec<_> = custody.roots.iter().map(AsRef::as_ref).collect();
+        let gone = which.index(roots.len());
+        let mut slots: Vec<_> = opened.unfinished().map(|slot| slot.id).collect();
+        if slots.is_empty() {
+            let of_root = header
+                .slots
+                .iter()
+                .filter(|slot| opens(roots[gone], header, slot).is_ok());
+            slots = of_root.map(|slot| slot.id).collect();
+        }
+        if slots.is_empty() || slots.len() == header.slots.len() {
+            return Err("it is the last root, or has no slot".into());
+        }
+        let (after, _) = custody.remove_slots(&opened, &slots, &roots, NOW).map_err(text)?;
+        self.removed.extend(slots);
+        let header = &after.head.header;
+        let stays = |root: &Arc<dyn RootKey>| {
+            header
+                .slots
+                .iter()
+                .any(|slot| opens(root.as_ref(), header, slot).is_ok())
+        };
+        let mut staying = custody.roots.iter().map(stays);
+        place.roots.retain(|_| staying.next().unwrap());
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Random commands on a real ring in a real directory, beside a model of what must hold: no key is lost, what was sealed
-//! opens, no server takes back what it has reported, no suspension is lifted by anything old.
+//! opens, no server takes back what it has reported, no suspension is lifted by anything old, and no root that was removed
+//! comes back.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,10 +14,12 @@ mod laws;
 mod model;
 mod place;
 mod steps;
+mod strangers;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -58,7 +61,7 @@ fn say(line: &str) {
 #[test]
 fn a_ring_keeps_its_promises_under_any_sequence_of_commands() {
     let cases = cases(100, 10_000);
-    let (taken, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let counts: Mutex<BTreeMap<String, [usize; 2]>> = Mutex::default();
 
     explore(
         cases,
@@ -67,8 +70,9 @@ fn a_ring_keeps_its_promises_under_any_sequence_of_commands() {
             let mut model = Model::new(mirrored);
             for (at, step) in steps.iter().enumerate() {
                 let outcome = model.take(step);
-                let counted = if outcome.is_ok() { &taken } else { &refused };
-                counted.fetch_add(1, Ordering::Relaxed);
+                let mut counts = counts.lock().unwrap();
+                counts.entry(step.name()).or_default()[usize::from(outcome.is_err())] += 1;
+                drop(counts);
                 if let Err(broken) = model.check() {
                     let mut text = format!("after step {at}, {step:?}, {outcome:?}: {broken}\n");
                     writeln!(text, "mirrored {mirrored}, steps {steps:?}").unwrap();
@@ -79,9 +83,15 @@ fn a_ring_keeps_its_promises_under_any_sequence_of_commands() {
         },
     );
 
-    let (taken, refused) = (taken.into_inner(), refused.into_inner());
+    let counts = counts.into_inner().unwrap();
+    let [taken, refused] = [0, 1].map(|at| counts.values().map(|it| it[at]).sum::<usize>());
+    let kinds: Vec<String> = counts
+        .iter()
+        .map(|(kind, [taken, refused])| format!("{kind} {taken} of {}", taken + refused))
+        .collect();
     say(&format!(
-        "model: {cases} sequences, {taken} steps taken, {refused} refused"
+        "model: {cases} sequences, {taken} steps taken, {refused} refused: {}",
+        kinds.join(", ")
     ));
     assert!(taken > refused, "most commands do something");
 }

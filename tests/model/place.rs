@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use kekring::crypto::random;
 use kekring::crypto::secret::Key32;
-use kekring::custody::{Custody, Opened};
+use kekring::custody::{Custody, Opened, Restored, Share};
 use kekring::format::generation;
-use kekring::keyring::join::covers;
 use kekring::keyring::ring::{Activate, Key, UnixTime};
 use kekring::keyring::{KeyId, RingId, lifecycle};
 use kekring::root::{PathConfig, RootConfig, RootKey, create_key_file};
@@ -100,14 +99,18 @@ impl Place {
     pub fn rotate(&self) -> Outcome {
         let opened = self.to_change()?;
         let next = lifecycle::activate(&opened.ring, key(), NOW).map_err(text)?;
-        self.custody().commit(&opened, next, NOW).map_err(text)
+        self.custody()
+            .rotate(&opened, next, Share::Rotation, NOW)
+            .map_err(text)
     }
 
     pub fn prepare(&self) -> Outcome {
         let opened = self.to_change()?;
         let id = random().unwrap();
         let next = lifecycle::propose_fresh(&opened.ring, key(), id, Activate::Manual, NOW).map_err(text)?;
-        self.custody().commit(&opened, next, NOW).map_err(text)
+        self.custody()
+            .rotate(&opened, next, Share::Rotation, NOW)
+            .map_err(text)
     }
 
     pub fn rotate_fresh(&self) -> Outcome {
@@ -129,33 +132,22 @@ impl Place {
         Ok((self.custody().commit(&opened, next, NOW).map_err(text)?, id))
     }
 
-    /// `restore`: what opens by itself and says anything new goes among the generations, and the two are joined.
-    pub fn restore(&self, backup: &Backup) -> Result<bool, String> {
+    /// `restore`: what opens by itself and says anything new is joined where it is under the same ring key, and else taken in.
+    pub fn restore(&self, backup: &Backup) -> Result<Restored, String> {
         let custody = self.custody();
         let copy = custody.open_backup(backup, None, NOW).map_err(text)?;
-        if let Ok(here) = self.open()
-            && here.head.header.generation >= copy.head.header.generation
-            && covers(&here.ring, &copy.ring)
-        {
-            return Ok(false);
+        let here = self.open().ok();
+        let restored = custody.restore(here.as_ref(), &copy, backup, NOW).map_err(text)?;
+        if restored == Restored::Nothing {
+            return Ok(restored);
         }
-        let both = custody.open_with_backup(backup, NOW).map_err(text)?;
-        custody.put_backup(backup, &both).map_err(text)?;
         let mut opened = self.open()?;
         if opened.frozen.is_none() {
             opened = custody.store_join(opened, NOW).map_err(text)?;
         }
         let mark = custody.next_mark(opened.mark.as_ref(), &opened, NOW);
         custody.settle(&opened, mark.as_ref()).map_err(text)?;
-        Ok(true)
-    }
-
-    pub fn accept(&self) -> Outcome {
-        let opened = self.open()?;
-        if !opened.frozen.as_ref().is_some_and(|it| it.is_acceptable()) {
-            return Err("there is nothing to accept".into());
-        }
-        self.custody().accept(&opened, NOW).map_err(text)
+        Ok(restored)
     }
 
     /// The files of generations here and in the mirror.
@@ -164,10 +156,10 @@ impl Place {
         places.flat_map(|dir| generations(dir)).collect()
     }
 
-    /// Every key in every copy that opens with any of `ring_keys`.
-    pub fn keys(&self, ring_keys: &[Arc<Key32>]) -> BTreeMap<KeyId, [u8; 32]> {
+    /// Every key in each of these copies that opens with any of `ring_keys`.
+    pub fn keys(files: &[PathBuf], ring_keys: &[Arc<Key32>]) -> BTreeMap<KeyId, [u8; 32]> {
         let mut keys = BTreeMap::new();
-        for path in self.files() {
+        for path in files {
             let bytes = fs::read(path).unwrap();
             let Ok(stored) = generation::parse(&bytes) else {
                 continue;

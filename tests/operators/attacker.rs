@@ -80,7 +80,7 @@ fn boxed(theirs: &Header, change: fn(&mut Header, Header)) -> Box<dyn Fn(&mut He
 }
 
 /// The keys of a generation that this root opens by itself.
-fn opened_by(root: &Path, file: &Path) -> Option<Vec<KeyId>> {
+pub fn opened_by(root: &Path, file: &Path) -> Option<Vec<KeyId>> {
     let custody = Custody {
         store: Box::new(FileStore::new(PathBuf::from("/nowhere"), None)),
         roots: vec![file_root(root)],

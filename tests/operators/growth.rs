@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use kekring::custody::CommitError;
-use kekring::keyring::ring::{Key, KeyState};
-use kekring::keyring::{KeyId, RingId};
+use kekring::custody::{CommitError, FOR_ROTATIONS, Header, Opened, Share};
+use kekring::format::generation;
+use kekring::keyring::ring::{Key, KeyState, Ring};
+use kekring::keyring::{KeyId, RingId, lifecycle};
+use kekring::root::{FileRoot, RootKey};
+use kekring::store::generation_name;
 
 use crate::bench::{Bench, NOW, key};
 
@@ -52,30 +56,89 @@ fn two_hundred_rotations_in_a_row_lose_nothing_and_leave_five_small_files() {
 }
 
 #[test]
+fn a_rotation_stops_where_an_emergency_still_fits_and_emergencies_go_on() {
+    let bench = Bench::new();
+    let opened = filled(&bench, 18_000);
+    assert!(
+        opened.head.bytes.len() > FOR_ROTATIONS,
+        "{}",
+        opened.head.bytes.len()
+    );
+    let next = || lifecycle::activate(&opened.ring, key(), NOW).unwrap();
+
+    let refused = bench.custody().rotate(&opened, next(), Share::Rotation, NOW);
+
+    let refused = refused.map(drop).unwrap_err();
+    assert!(
+        matches!(refused, CommitError::Reserved { keys: 18_001, .. }),
+        "{refused}"
+    );
+    assert!(refused.is_refusal() && refused.hint().contains("rotate --fresh"));
+    assert_eq!(bench.generations().len(), 1);
+    let fresh = bench.custody().rotate(&opened, next(), Share::All, NOW).unwrap();
+    let first = fresh.ring.keys[0].id.clone();
+    let suspended = lifecycle::suspend(&fresh.ring, &first, true).unwrap();
+    let suspended = bench.custody().commit(&fresh, suspended, NOW).unwrap();
+    let root = bench.path("second.key");
+    fs::write(&root, [7; 32]).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o600)).unwrap();
+    let root: Arc<dyn RootKey> = Arc::new(FileRoot::new(root));
+    bench.custody().add_slots(&suspended, &[root], NOW).unwrap();
+    assert_eq!(bench.open().head.header.slots.len(), 2);
+}
+
+#[test]
 fn a_ring_that_has_no_room_for_another_key_refuses_it_and_serves_on() {
     let bench = Bench::new();
     let opened = bench.open();
-    let mut next = kekring::keyring::lifecycle::activate(&opened.ring, key(), NOW).unwrap();
-    // As after 12,000 rotations: the active and the next one move up.
-    let (mut active, mut waiting) = (next.keys[1].clone(), next.keys[2].clone());
-    next.keys.truncate(1);
-    for sequence in 2..=12_000 {
-        next.keys.push(deactivated(next.id, &next.keys[0], sequence));
-    }
-    for (place, moved) in [(12_001, &mut active), (12_002, &mut waiting)] {
-        moved.id = KeyId::derive(next.id, place, &moved.material);
-        next.keys.push(moved.clone());
-    }
+    let next = with_keys(&opened.ring, 21_000);
 
     let refused = bench.custody().commit(&opened, next, NOW).map(drop).unwrap_err();
 
     assert!(
-        matches!(refused, CommitError::Full { keys: 12_002, .. }),
+        matches!(refused, CommitError::Full { keys: 21_000, .. }),
         "{refused}"
     );
     assert!(refused.is_refusal() && refused.hint().contains("rotation.period"));
     assert_eq!(bench.open().ring.generation, 1);
     assert_eq!(bench.generations().len(), 1);
+}
+
+/// The ring of a bench with so many keys, as it is stored.
+fn filled(bench: &Bench, keys: u64) -> Opened {
+    let opened = bench.open();
+    let next = with_keys(&opened.ring, keys);
+    let header = Header {
+        generation: 2,
+        parents: vec![opened.head.hash],
+        ..opened.head.header.clone()
+    };
+    let bytes = generation::encode(&header, &next, &opened.ring_key).unwrap();
+    let hash = generation::parse(&bytes).unwrap().hash;
+    let place = bench.path("ring").join(generation_name(2, &hash));
+    fs::write(&place, bytes).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+    for old in bench.generations() {
+        if old != place {
+            fs::remove_file(old).unwrap();
+        }
+    }
+    bench.open()
+}
+
+/// The next generation of a ring as after so many rotations: the active and the next key move up.
+fn with_keys(ring: &Ring, keys: u64) -> Ring {
+    let mut next = lifecycle::activate(ring, key(), NOW).unwrap();
+    let (mut active, mut waiting) = (next.keys[1].clone(), next.keys[2].clone());
+    next.keys.truncate(1);
+    for sequence in 2..=keys - 2 {
+        next.keys.push(deactivated(next.id, &next.keys[0], sequence));
+    }
+    for (place, moved) in [(keys - 1, &mut active), (keys, &mut waiting)] {
+        moved.id = KeyId::derive(next.id, place, &moved.material);
+        next.keys.push(moved.clone());
+    }
+    next
 }
 
 fn deactivated(ring: RingId, like: &Key, sequence: u64) -> Key {

@@ -24,6 +24,7 @@ mod growth;
 mod init;
 mod randomness;
 mod refused;
+mod replaced;
 mod restore;
 mod root_files;
 mod running;

@@ -32,11 +32,27 @@ impl Model {
                 let it = &mut next.nodes[usize::from(node)];
                 *it = Node {
                     instance: it.instance + 1,
+                    program: it.program,
+                    blind: it.blind,
                     ..Node::default()
                 };
                 next.losses += 1;
             }
             Action::LoseLease(node) => next.leaseless |= 1 << node,
+            Action::RemoveRoot(node) => self.remove_root(&mut next, node),
+            Action::Blind(node) => {
+                next.nodes[usize::from(node)].blind = true;
+                next.blinds += 1;
+            }
+            Action::See(node) => next.nodes[usize::from(node)].blind = false,
+            Action::Upgrade(node) => {
+                let it = &mut next.nodes[usize::from(node)];
+                (it.program, it.read) = (2, 0);
+                next.upgrades += 1;
+            }
+            Action::ForgeHead | Action::ForgeShown | Action::ForgeRecord(_) | Action::PutBack => {
+                self.forge(&mut next, action);
+            }
             Action::Due => next.periods += 1,
             Action::Fresh => self.fresh(&mut next),
             Action::Save => next.saved = state.store,
@@ -63,6 +79,12 @@ impl Model {
         sight.store > 0 && self.pool.next(sight) == Move::Refused
     }
 
+    /// Whether a node waits for an operator to decide between two ring keys.
+    pub fn is_undecided(&mut self, state: &State, node: u8) -> bool {
+        let sight = self.sight(state, node, Action::Take(node));
+        sight.store > 0 && self.pool.next(sight) == Move::TwoRingKeys
+    }
+
     /// For people: what a node is about to do.
     pub fn shown(&mut self, state: &State, node: u8) -> String {
         let sight = self.sight(state, node, Action::Take(node));
@@ -80,8 +102,10 @@ impl Model {
         Sight {
             node,
             instance: it.instance,
+            program: it.program,
+            blind: it.blind,
             copy: it.copy,
-            mark: it.mark,
+            mark: self.mark(it, it.copy),
             store: it.read,
             due: self.is_due(state, node),
             without,
@@ -104,9 +128,12 @@ impl Model {
         let next = self.pool.next(sight);
         let it = &mut state.nodes[usize::from(node)];
         match next {
-            Move::Stay | Move::Refused => return Ok(()),
-            Move::Copy => {
-                it.copy = self.pool.store(read).head;
+            Move::Stay | Move::Refused | Move::TwoRingKeys => return Ok(()),
+            Move::Copy | Move::Adopt(_) => {
+                it.copy = match next {
+                    Move::Adopt(version) => version,
+                    _ => self.pool.store(read).head,
+                };
                 if !self.rules.early {
                     flush(it);
                 }
@@ -116,15 +143,18 @@ impl Model {
                 if !self.rules.early {
                     flush(it);
                 }
-                it.mark = self.pool.entry(it.copy).active;
+                let copy = self.pool.entry(it.copy);
+                (it.mark, it.mark_under) = (copy.active, copy.lineage);
                 return Ok(());
             }
             _ => {}
         }
         let said = Said {
             version: it.copy,
+            hand: 0,
+            program: it.program,
             instance: it.instance,
-            mark: it.mark,
+            mark: sight.mark,
             shown: 0,
         };
         it.read = 0;
@@ -175,7 +205,8 @@ impl Model {
                     state.nodes[node].retries = unheard && what == What::Activate;
                 }
             }
-            Move::Stay | Move::Refused | Move::Copy | Move::Mark => {}
+            Move::Stay | Move::Refused | Move::TwoRingKeys => {}
+            Move::Copy | Move::Adopt(_) | Move::Mark => {}
         }
         state.store = self.pool.put(store);
         Ok(())
@@ -201,6 +232,55 @@ impl Model {
             state.store = self.pool.put(store);
             state.fresh += 1;
         }
+    }
+
+    /// The ring key is replaced. The verb leaves its node's copy up to date.
+    fn remove_root(&mut self, state: &mut State, node: u8) {
+        if !self.may_remove_root(state, node) {
+            return;
+        }
+        let mut store = self.pool.store(state.store).clone();
+        if state.stolen == 0 {
+            state.stolen = store.head;
+        }
+        store.head = self.pool.remove_root(store.head, state.epoch);
+        let it = &mut state.nodes[usize::from(node)];
+        (it.copy, it.durable, it.read) = (store.head, store.head, 0);
+        state.store = self.pool.put(store);
+        state.roots += 1;
+    }
+
+    /// Somebody who has the ring key that was replaced first, and can write to the store.
+    fn forge(&mut self, state: &mut State, action: Action) {
+        let mut store = self.pool.store(state.store).clone();
+        let forged = self.pool.forged(state.stolen, state.epoch);
+        match action {
+            Action::ForgeHead => store.head = forged,
+            Action::PutBack => store.head = state.stolen,
+            Action::ForgeShown => {
+                if let Err(at) = store.shown.binary_search(&forged) {
+                    store.shown.insert(at, forged);
+                }
+            }
+            Action::ForgeRecord(node) => {
+                let version = if store.head > 0 { store.head } else { forged };
+                store.said[usize::from(node)] = Said {
+                    version,
+                    hand: self.pool.entry(state.stolen).lineage,
+                    program: 2,
+                    instance: self.pool.entry(version).instances[usize::from(node)],
+                    mark: 0,
+                    shown: store.fork,
+                };
+            }
+            _ => {}
+        }
+        // What anybody makes of the same store afterwards is made of other randomness.
+        if matches!(action, Action::ForgeHead | Action::PutBack) {
+            state.epoch += 1;
+        }
+        state.store = self.pool.put(store);
+        state.forged += 1;
     }
 
     /// Somebody who can write to the store, and has no ring key.

@@ -10,11 +10,13 @@
 )]
 
 mod events;
+mod formats;
 mod laws;
 mod model;
 mod numbers;
 mod parted;
 mod pool;
+mod replaced;
 mod scene;
 mod search;
 mod simulation;
@@ -24,7 +26,7 @@ mod teeth;
 use std::io::Write as _;
 use std::time::Instant;
 
-use model::{Bounds, Model, Rules};
+use model::{Bounds, Model, Rules, TWO_REMOVALS};
 use search::{Found, Search};
 
 /// Past the capture of the test runner: the figures are wanted in every log.
@@ -61,6 +63,8 @@ fn holds(name: &str, bounds: Bounds, most: usize) {
 const MOST: usize = 4_000_000;
 /// For those that are not, in CI.
 const SOME: usize = 1_500_000;
+/// For those with removed roots, which are endless.
+const FEW: usize = 300_000;
 
 /// Three nodes, all registered, and one rotation.
 const SMALL: Bounds = Bounds {
@@ -75,6 +79,11 @@ const SMALL: Bounds = Bounds {
     losses: 0,
     left_out: 0,
     flights: 0,
+    roots: 0,
+    forgeries: 0,
+    blinds: 0,
+    upgrades: 0,
+    begin: &[],
 };
 
 #[test]
@@ -166,4 +175,49 @@ fn the_disk_of_a_node_is_lost() {
         ..SMALL
     };
     holds("a disk is lost", bounds, SOME);
+}
+
+#[test]
+fn a_foreign_history_appears_under_a_replaced_ring_key() {
+    let bounds = Bounds {
+        nodes: 2,
+        registered: 2,
+        roots: 1,
+        forgeries: 2,
+        ..SMALL
+    };
+    holds("a foreign history", bounds, FEW);
+}
+
+#[test]
+fn roots_are_removed_in_two_histories() {
+    let bounds = Bounds {
+        restores: 2,
+        roots: 3,
+        blinds: 1,
+        begin: TWO_REMOVALS,
+        ..SMALL
+    };
+    holds("two removals", bounds, FEW);
+}
+
+#[test]
+fn a_node_returns_after_the_ring_key_was_replaced() {
+    let bounds = Bounds {
+        roots: 1,
+        blinds: 1,
+        ..SMALL
+    };
+    holds("a node returns", bounds, FEW);
+}
+
+#[test]
+fn nodes_change_to_a_later_program_one_by_one() {
+    let bounds = Bounds {
+        registered: 2,
+        removals: 1,
+        upgrades: 3,
+        ..SMALL
+    };
+    holds("two programs", bounds, FEW);
 }

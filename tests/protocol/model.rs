@@ -11,6 +11,9 @@
 
 use crate::pool::{Move, NODES, Pool, Said, Store};
 
+/// Most ring keys under which anything is reported in one run.
+pub const LINEAGES: usize = 8;
+
 /// What a node has. `copy` and `durable` differ only where a rule is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Node {
@@ -19,8 +22,15 @@ pub struct Node {
     pub copy: u16,
     pub durable: u16,
     pub mark: u8,
-    /// The highest key that it has reported.
+    /// The ring key that the mark is under.
+    pub mark_under: u16,
+    /// The highest key that it has reported, and the ring key of the copy that it was in.
     pub reported: u8,
+    pub reported_under: u16,
+    /// The format that its program reads.
+    pub program: u8,
+    /// No root of it opens a ring key that it does not have already.
+    pub blind: bool,
     /// What it last read of the store, and 0 before that.
     pub read: u32,
     /// Broken: it does a rotation again, since it never heard that it is done.
@@ -34,6 +44,8 @@ pub struct State {
     pub saved: u32,
     /// Keys that somebody may have encrypted with, as bits.
     pub used: u128,
+    /// The same, by the ring key of the copy in which they were.
+    pub used_under: [(u16, u128); LINEAGES],
     /// How many rotations have become due.
     pub periods: u8,
     pub nonces: u8,
@@ -52,6 +64,12 @@ pub struct State {
     pub flights: u8,
     pub rollbacks: u8,
     pub losses: u8,
+    /// How often a root was removed, what the first was removed from, and what somebody did with that.
+    pub roots: u8,
+    pub stolen: u16,
+    pub forged: u8,
+    pub blinds: u8,
+    pub upgrades: u8,
     /// Broken: nodes whose lease has run out, as bits.
     pub leaseless: u8,
 }
@@ -82,7 +100,25 @@ pub struct Bounds {
     pub left_out: u8,
     /// Writes that arrive late.
     pub flights: u8,
+    /// Roots that are removed, so that the ring key is replaced.
+    pub roots: u8,
+    /// Deeds of somebody who has the ring key that the first removal replaced, and can write to the store.
+    pub forgeries: u8,
+    /// Nodes whose roots are away.
+    pub blinds: u8,
+    /// Programs that are replaced by one that reads a later format.
+    pub upgrades: u8,
+    /// What has happened when it begins.
+    pub begin: &'static [Action],
 }
+
+/// Roots were removed in two histories, of which the store has the second.
+pub const TWO_REMOVALS: &[Action] = &[
+    Action::Save,
+    Action::RemoveRoot(0),
+    Action::Restore,
+    Action::RemoveRoot(1),
+];
 
 /// What is done wrong on purpose. The product's own functions are the same in all of them.
 #[derive(Clone, Copy, Default, Debug)]
@@ -124,6 +160,19 @@ pub enum Action {
     Wipe,
     DeleteRecord(u8),
     ReplayRecord(u8),
+    /// A root is removed, by a verb on that node.
+    RemoveRoot(u8),
+    /// Its roots are away, or back.
+    Blind(u8),
+    See(u8),
+    /// Its program reads a later format from now on.
+    Upgrade(u8),
+    /// Under the ring key that was replaced first: a head, what is shown, and what a node acknowledges.
+    ForgeHead,
+    ForgeShown,
+    ForgeRecord(u8),
+    /// The generation from which a root was first removed is the head again.
+    PutBack,
     ReplayFork,
     DeleteFork,
     WriteFork,
@@ -158,8 +207,12 @@ impl Model {
             store: self.pool.put(store),
             ..State::default()
         };
+        state.nodes.iter_mut().for_each(|it| it.program = 1);
         for node in &mut state.nodes[..usize::from(self.bounds.registered)] {
             (node.copy, node.durable) = (first, first);
+        }
+        for action in self.bounds.begin {
+            state = self.take(&state, *action).unwrap();
         }
         state
     }
@@ -216,6 +269,35 @@ impl Model {
             actions.push(Action::DeleteRecord(node));
             actions.push(Action::ReplayRecord(node));
         }
+        self.actions_with_roots(state, node, actions);
+    }
+
+    fn actions_with_roots(&self, state: &State, node: u8, actions: &mut Vec<Action>) {
+        let bounds = self.bounds;
+        let it = &state.nodes[usize::from(node)];
+        if state.roots < bounds.roots && self.may_remove_root(state, node) {
+            actions.push(Action::RemoveRoot(node));
+        }
+        if state.blinds < bounds.blinds && !it.blind {
+            actions.push(Action::Blind(node));
+        }
+        if it.blind {
+            actions.push(Action::See(node));
+        }
+        if state.upgrades < bounds.upgrades && it.program == 1 {
+            actions.push(Action::Upgrade(node));
+        }
+        if state.stolen > 0 && state.forged < bounds.forgeries {
+            actions.push(Action::ForgeRecord(node));
+        }
+    }
+
+    /// The verb refuses where this node's copy is not the head, and is not to help whoever forged one.
+    pub fn may_remove_root(&self, state: &State, node: u8) -> bool {
+        let it = &state.nodes[usize::from(node)];
+        let store = self.pool.store(state.store);
+        let up_to_date = it.durable > 0 && it.durable == store.head && store.fork == 0;
+        up_to_date && !it.blind && !self.pool.entry(store.head).foreign
     }
 
     fn actions_of_the_world(&self, state: &State, actions: &mut Vec<Action>) {
@@ -225,6 +307,9 @@ impl Model {
         }
         if state.periods < bounds.periods {
             actions.push(Action::Due);
+        }
+        if state.stolen > 0 && state.forged < bounds.forgeries {
+            actions.extend([Action::ForgeHead, Action::ForgeShown, Action::PutBack]);
         }
         if state.fresh < bounds.fresh {
             actions.push(Action::Fresh);

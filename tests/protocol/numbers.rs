@@ -9,8 +9,15 @@ pub const NODES: usize = 5;
 pub struct Entry {
     pub ring: Ring,
     pub parents: Vec<u16>,
+    /// The ring key that it is sealed under.
+    pub lineage: u16,
+    pub format: u8,
+    /// Something in it is of somebody's making who has a replaced ring key, or is built on that.
+    pub foreign: bool,
     /// Numbers of its keys, as bits.
     pub holds: u128,
+    /// Those that have been active.
+    pub activated: u128,
     pub active: u8,
     /// Registered nodes, as bits, and which instance of each.
     pub registered: u8,
@@ -25,6 +32,10 @@ pub struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Said {
     pub version: u16,
+    /// The ring key that it is really under, where somebody forged it; 0: that of the version.
+    pub hand: u16,
+    /// The format that the node reads.
+    pub program: u8,
     pub instance: u8,
     pub mark: u8,
     pub shown: u8,
@@ -45,6 +56,10 @@ pub struct Store {
 pub struct Sight {
     pub node: u8,
     pub instance: u8,
+    /// The format that its program reads.
+    pub program: u8,
+    /// No root of it opens a ring key that it does not have already.
+    pub blind: bool,
     pub copy: u16,
     pub mark: u8,
     pub store: u32,
@@ -63,7 +78,11 @@ pub enum Move {
     Stay,
     /// Its name is another instance's: an operator must decide.
     Refused,
+    /// Its ring key and the head's each name the other replaced: an operator must decide.
+    TwoRingKeys,
     Copy,
+    /// What is shown becomes the copy.
+    Adopt(u16),
     Mark,
     OpenFork {
         instead_of: u8,

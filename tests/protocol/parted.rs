@@ -6,7 +6,7 @@ use kekring::keyring::lifecycle::{self, Refusal};
 use kekring::keyring::members;
 use kekring::nodes::{self, CommitError, Me, Record, Step, View, Why};
 
-use crate::scene::{FORK, NOW, Scene, key, me, name, ring, version, waits};
+use crate::scene::{FIRST_KEY, FORK, NOW, Scene, key, keys, me, name, ring, version, waits};
 
 #[test]
 fn a_second_instance_of_a_name_is_refused_whatever_it_holds() {
@@ -66,7 +66,7 @@ fn an_empty_store_is_a_fork_for_a_registered_node_and_nothing_for_others() {
     let records = [scene.said(1, |said| said.shown = Some(FORK))];
     view.records = &records;
     assert_eq!(nodes::step(&view), Step::Join);
-    let commit = nodes::commit(&view, &Step::Join, key(9), [4; 16], NOW).unwrap();
+    let commit = nodes::commit(&view, &Step::Join, keys(), [4; 16], NOW).unwrap();
     assert_eq!((commit.head, commit.fork), (None, Some(FORK)));
     assert_eq!((commit.parents, commit.joined), (vec![[1; 32]], vec![[1; 32]]));
 }
@@ -90,6 +90,7 @@ fn in_a_fork_every_node_of_every_history_shows_its_head_before_the_join() {
     let mine = Record {
         said: nodes::acknowledgement(&view, Some(FORK)).unwrap(),
         seen: None,
+        lineage: FIRST_KEY,
     };
     let told = |number, hash: Hash, nonce| scene.said(number, |said| (said.hash, said.shown) = (hash, nonce));
 
@@ -112,7 +113,7 @@ fn in_a_fork_every_node_of_every_history_shows_its_head_before_the_join() {
     ];
     view.records = &records;
     assert_eq!(nodes::step(&view), Step::Join);
-    let commit = nodes::commit(&view, &Step::Join, key(9), [4; 16], NOW).unwrap();
+    let commit = nodes::commit(&view, &Step::Join, keys(), [4; 16], NOW).unwrap();
     assert_eq!(commit.ring.active().unwrap().id, mark);
     assert_eq!(members::registered(&commit.ring.members).count(), 3);
     assert_eq!(commit.parents, [[1; 32], [2; 32]]);
@@ -129,6 +130,7 @@ fn in_a_fork_every_node_of_every_history_shows_its_head_before_the_join() {
     let second_said = Record {
         said: told_by_second,
         seen: None,
+        lineage: FIRST_KEY,
     };
     let both = [mine.clone(), second_said];
     let unaware = View {
@@ -170,7 +172,7 @@ fn what_an_operator_says_is_gone_is_removed_and_no_join_waits_for_it() {
 
     // Never this node itself, which is here.
     assert_eq!(nodes::step(&view), remove);
-    let commit = nodes::commit(&view, &remove, key(9), [4; 16], NOW).unwrap();
+    let commit = nodes::commit(&view, &remove, keys(), [4; 16], NOW).unwrap();
     let left: Vec<_> = members::registered(&commit.ring.members)
         .map(|it| it.name.clone())
         .collect();
@@ -185,7 +187,7 @@ fn what_an_operator_says_is_gone_is_removed_and_no_join_waits_for_it() {
     let records = [shown(1), shown(3)];
     view.records = &records;
     assert_eq!(nodes::step(&view), Step::Join);
-    let joined = nodes::commit(&view, &Step::Join, key(9), [4; 16], NOW).unwrap();
+    let joined = nodes::commit(&view, &Step::Join, keys(), [4; 16], NOW).unwrap();
     let left: Vec<_> = members::registered(&joined.ring.members)
         .map(|it| it.name.clone())
         .collect();
@@ -216,9 +218,9 @@ fn a_key_that_a_registered_node_reported_and_nobody_shows_is_not_joined_over() {
 
     let registered = by(1);
     view.records = &registered;
-    let refused = nodes::commit(&view, &Step::Join, key(9), [4; 16], NOW);
+    let refused = nodes::commit(&view, &Step::Join, keys(), [4; 16], NOW);
     assert!(matches!(refused, Err(CommitError::Join(_))));
     let unknown = by(8);
     view.records = &unknown;
-    assert!(nodes::commit(&view, &Step::Join, key(9), [4; 16], NOW).is_ok());
+    assert!(nodes::commit(&view, &Step::Join, keys(), [4; 16], NOW).is_ok());
 }

@@ -4,14 +4,21 @@ use kekring::crypto::secret::Key32;
 use kekring::format::node::Acknowledgement;
 use kekring::keyring::members::{self, NodeName};
 use kekring::keyring::ring::{Ring, UnixTime};
-use kekring::keyring::{KeyId, RingId, lifecycle};
+use kekring::keyring::{KeyId, RingId, RingKeyId, lifecycle};
 use kekring::nodes::{self, Me, Missing, Record, Rotation, Step, Version, View, Why};
 
 pub const NOW: UnixTime = UnixTime(1_790_000_000);
 pub const FORK: [u8; 16] = [5; 16];
+/// The ring key that all is under, where nothing else is said.
+pub const FIRST_KEY: RingKeyId = RingKeyId([1; 16]);
 
 pub fn key(byte: u8) -> Key32 {
     Key32::take(&mut [byte; 32])
+}
+
+/// What a commit takes.
+pub fn keys() -> [Key32; 3] {
+    [key(9), key(10), key(11)]
 }
 
 pub fn me(number: u8) -> Me {
@@ -38,6 +45,9 @@ pub fn version(ring: &Ring, hash: u8) -> Version<'_> {
     Version {
         ring,
         hash: [hash; 32],
+        lineage: FIRST_KEY,
+        format: 1,
+        unfinished: false,
     }
 }
 
@@ -90,7 +100,11 @@ impl Scene {
         };
         let mut said = nodes::acknowledgement(&view, None).unwrap();
         change(&mut said);
-        Record { said, seen: None }
+        Record {
+            said,
+            seen: None,
+            lineage: FIRST_KEY,
+        }
     }
 
     pub fn set(&mut self, number: u8, change: impl Fn(&mut Acknowledgement)) {

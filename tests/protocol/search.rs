@@ -41,7 +41,10 @@ pub fn fingerprint(state: &State) -> u64 {
         mix(u64::from(node.mark)
             | u64::from(node.reported) << 8
             | u64::from(node.retries) << 16
-            | u64::from(node.instance) << 24);
+            | u64::from(node.instance) << 24
+            | u64::from(node.mark_under) << 32
+            | u64::from(node.reported_under) << 48);
+        mix(u64::from(node.program) | u64::from(node.blind) << 8);
         at += 1;
     }
     mix(u64::from(state.store) | u64::from(state.saved) << 32);
@@ -51,19 +54,29 @@ pub fn fingerprint(state: &State) -> u64 {
     mix(u64::from(state.tampered) | u64::from(state.removed) << 8 | u64::from(state.fresh) << 16);
     mix(u64::from(state.excused) | u64::from(state.rollbacks) << 8 | u64::from(state.leaseless) << 16);
     mix(u64::from(state.left_out) | u64::from(state.flights) << 8 | u64::from(state.losses) << 16);
+    mix(u64::from(state.roots) | u64::from(state.stolen) << 8 | u64::from(state.forged) << 24);
+    mix(u64::from(state.blinds) | u64::from(state.upgrades) << 8);
+    for (lineage, keys) in state.used_under.iter().filter(|it| it.0 > 0) {
+        mix(u64::from(*lineage));
+        mix(*keys as u64);
+        mix((*keys >> 64) as u64);
+    }
     if let Some(flight) = &state.flight {
         mix(u64::from(flight.node) | u64::from(flight.read) << 8);
         let said = flight.said;
         mix(u64::from(said.version)
             | u64::from(said.mark) << 16
             | u64::from(said.shown) << 24
-            | u64::from(said.instance) << 32);
+            | u64::from(said.program) << 28
+            | u64::from(said.instance) << 32
+            | u64::from(said.hand) << 40);
         mix(match flight.next {
             Move::OpenFork { instead_of } => 1 | u64::from(instead_of) << 8,
             Move::Publish => 2,
             Move::Acknowledge { shown } => 3 | u64::from(shown) << 8,
             Move::Commit { version, what } => 4 | u64::from(version) << 8 | (what as u64) << 32,
-            Move::Stay | Move::Refused | Move::Copy | Move::Mark => 5,
+            Move::Stay | Move::Refused | Move::TwoRingKeys => 5,
+            Move::Copy | Move::Adopt(_) | Move::Mark => 6,
         });
     }
     sum
@@ -201,6 +214,27 @@ impl Search {
                 return Ok(Some(next));
             }
         }
+        // Two ring keys, and each names the other: an operator empties the copy that is not the head.
+        for node in 0..nodes {
+            if self.model.is_undecided(state, node) {
+                return self.model.take(state, Action::LoseDisk(node)).map(Some);
+            }
+        }
+        // Who is registered reads the head; who is not needs the later program.
+        let head = self.model.pool.store(state.store).head;
+        for node in 0..nodes {
+            let program = state.nodes[usize::from(node)].program;
+            if head > 0 && self.model.pool.entry(head).format > program {
+                return self.model.take(state, Action::Upgrade(node)).map(Some);
+            }
+        }
+        // A removal that another history made is finished by the same verb.
+        if head > 0 && self.model.pool.is_unfinished(head) {
+            let able = (0..nodes).find(|node| self.model.may_remove_root(state, *node));
+            if let Some(node) = able {
+                return self.model.take(state, Action::RemoveRoot(node)).map(Some);
+            }
+        }
         Ok(None)
     }
 
@@ -228,12 +262,20 @@ impl Search {
         }
         ensure(store.head > 0 && store.fork == 0, "the histories are still apart")?;
         let head = pool.entry(store.head);
+        ensure(!head.foreign, "something foreign is in the head")?;
         ensure(!head.proposed, "a proposal is open")?;
         ensure(head.activations > state.periods, "a rotation is due")?;
-        ensure(
-            state.used & !head.holds == 0,
-            "a key that is used is not in the store",
-        )?;
+        let replaced = |lineage| pool.replaces(store.head, lineage);
+        for (lineage, used) in state.used_under.iter().filter(|it| it.0 > 0) {
+            ensure(
+                *lineage == head.lineage || replaced(*lineage),
+                "a ring key is neither the ring's nor replaced",
+            )?;
+            ensure(
+                replaced(*lineage) || used & !head.holds == 0,
+                "a key that is used is not in the store",
+            )?;
+        }
         for node in 0..self.model.bounds.nodes {
             let it = state.nodes[usize::from(node)];
             ensure(head.registered & (1 << node) != 0, "a node is not registered")?;
@@ -243,7 +285,7 @@ impl Search {
                 "a node does not report the active key",
             )?;
         }
-        let used = (1..=128).filter(|key| state.used & (1 << (key - 1)) != 0);
+        let used = (1..=128).filter(|key| state.used & head.holds & (1 << (key - 1)) != 0);
         let after = used.filter(|key| pool.is_after(*key, head.active)).count();
         ensure(after == 0, "a later key was used than the active one")
     }
@@ -257,6 +299,7 @@ fn restarted(state: &State) -> State {
             copy: node.durable,
             read: 0,
             retries: false,
+            blind: false,
             ..*node
         };
     }
@@ -270,6 +313,9 @@ fn restarted(state: &State) -> State {
         left_out: 0,
         flight: None,
         flights: 0,
+        forged: 0,
+        blinds: 0,
+        upgrades: 0,
         ..*state
     }
 }

@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::model::{Action, Bounds, Model, Rules};
+use crate::model::{Action, Bounds, Model, Rules, TWO_REMOVALS};
+use crate::pool::Move;
 use crate::say;
 use crate::search::Search;
 
@@ -21,6 +22,11 @@ const ALL: Bounds = Bounds {
     losses: 0,
     left_out: 1,
     flights: 4,
+    roots: 0,
+    forgeries: 0,
+    blinds: 0,
+    upgrades: 0,
+    begin: &[],
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -42,6 +48,15 @@ struct Tally {
     restores: usize,
     joins: usize,
     keys: usize,
+    roots: usize,
+    forgeries: usize,
+    /// Sights in which a node took what was shown for its copy, and in which it waited for an operator between two ring keys;
+    /// generations that name a ring key that lost.
+    adopted: usize,
+    undecided: usize,
+    outranked: usize,
+    /// Generations in the later format.
+    later: usize,
 }
 
 /// One schedule: laws after each event, and rest in the end.
@@ -80,11 +95,21 @@ fn schedule(seed: u64, bounds: Bounds) -> Result<Tally, String> {
         restores: state.epoch.into(),
         joins: search.model.pool.joins(),
         keys: search.model.pool.key_count(),
+        roots: state.roots.into(),
+        forgeries: state.forged.into(),
+        ..Tally::default()
     };
     search
         .comes_to_rest(&state)
         .map_err(|why| format!("{why}\nafter {way:?}"))?;
-    Ok(tally)
+    let moves = |it: fn(&Move) -> bool| search.model.pool.moves().filter(|one| it(one)).count();
+    Ok(Tally {
+        adopted: moves(|it| matches!(it, Move::Adopt(_))),
+        undecided: moves(|it| matches!(it, Move::TwoRingKeys)),
+        outranked: search.model.pool.outranked(),
+        later: search.model.pool.later(),
+        ..tally
+    })
 }
 
 fn schedules(name: &str, bounds: Bounds) {
@@ -105,6 +130,12 @@ fn schedules(name: &str, bounds: Bounds) {
                 all.restores += tally.restores;
                 all.joins += tally.joins;
                 all.keys = all.keys.max(tally.keys);
+                all.roots += tally.roots;
+                all.forgeries += tally.forgeries;
+                all.adopted += tally.adopted;
+                all.undecided += tally.undecided;
+                all.outranked += tally.outranked;
+                all.later += tally.later;
             }
             failed => panic!(
                 "{name}: {}\nagain: KEKRING_SEED={seed} cargo test --test protocol {name}",
@@ -116,7 +147,17 @@ fn schedules(name: &str, bounds: Bounds) {
         "protocol: {name}: {runs} schedules of {STEPS} events, {} keys came into use, {} restores, {} joins, at most {} keys",
         all.rotations, all.restores, all.joins, all.keys
     ));
+    if bounds.roots > 0 {
+        say(&format!(
+            "protocol: {name}: {} roots removed, {} forgeries, {} adopted, {} undecided, {} generations name a ring key that lost, {} are in the later format",
+            all.roots, all.forgeries, all.adopted, all.undecided, all.outranked, all.later
+        ));
+    }
     assert!(given.is_some() || all.rotations > runs / 2 && all.joins > runs / 8);
+    let enough = |bound: u8, count: usize| given.is_some() || bound == 0 || count > runs / 8;
+    assert!(enough(bounds.begin.len() as u8, all.outranked));
+    assert!(enough(bounds.roots, all.roots) && enough(bounds.upgrades, all.later));
+    assert!(enough(bounds.forgeries, all.forgeries) && enough(bounds.forgeries, all.adopted));
 }
 
 #[test]
@@ -144,4 +185,40 @@ fn random_schedules_with_disks_that_are_lost_keep_every_law() {
         ..ALL
     };
     schedules("random_schedules_with_disks_that_are_lost", bounds);
+}
+
+#[test]
+fn random_schedules_with_roots_that_are_removed_keep_every_law() {
+    let bounds = Bounds {
+        nodes: 4,
+        restores: 3,
+        roots: 3,
+        blinds: 2,
+        begin: TWO_REMOVALS,
+        ..ALL
+    };
+    schedules("random_schedules_with_roots_that_are_removed", bounds);
+}
+
+#[test]
+fn random_schedules_with_forgeries_under_a_replaced_ring_key_keep_every_law() {
+    let bounds = Bounds {
+        nodes: 4,
+        restores: 1,
+        roots: 2,
+        forgeries: 6,
+        blinds: 1,
+        ..ALL
+    };
+    schedules("random_schedules_with_forgeries", bounds);
+}
+
+#[test]
+fn random_schedules_of_two_versions_of_the_program_keep_every_law() {
+    let bounds = Bounds {
+        roots: 1,
+        upgrades: 5,
+        ..ALL
+    };
+    schedules("random_schedules_of_two_versions", bounds);
 }

@@ -3,9 +3,9 @@
 use kekring::keyring::KeyId;
 use kekring::keyring::lifecycle::{self, Refusal};
 use kekring::keyring::ring::{Activate, KeyState, Ring, UnixTime};
-use kekring::nodes::{self, CommitError, Me, REFRESH, Rotation, Step, View, Why};
+use kekring::nodes::{self, CommitError, REFRESH, Rotation, Step, View, Why};
 
-use crate::scene::{NOW, Scene, key, me, name, ring, version, waits};
+use crate::scene::{NOW, Scene, key, keys, me, name, ring, version, waits};
 
 #[test]
 fn a_rotation_that_is_due_waits_for_each_node_and_says_why() {
@@ -17,7 +17,7 @@ fn a_rotation_that_is_due_waits_for_each_node_and_says_why() {
     scene.set(4, |said| (said.held, said.generation) = (other.clone(), 2));
 
     assert_eq!(nodes::step(&scene.view()), Step::Propose);
-    let proposed = nodes::commit(&scene.view(), &Step::Propose, key(9), [4; 16], NOW).unwrap();
+    let proposed = nodes::commit(&scene.view(), &Step::Propose, keys(), [4; 16], NOW).unwrap();
     assert_eq!(proposed.ring.proposal.as_ref().unwrap().key_id, next);
     assert_eq!(proposed.ring.pre_active().unwrap().id, next);
     let mut after = Scene::of(proposed.ring);
@@ -44,7 +44,7 @@ fn a_rotation_that_all_hold_the_key_for_is_done_at_once() {
     let next = scene.ring.pre_active().unwrap().id.clone();
 
     let step = nodes::step(&scene.view());
-    let commit = nodes::commit(&scene.view(), &step, key(9), [4; 16], NOW).unwrap();
+    let commit = nodes::commit(&scene.view(), &step, keys(), [4; 16], NOW).unwrap();
 
     assert_eq!(step, Step::Activate);
     assert_eq!(commit.ring.active().unwrap().id, next);
@@ -87,7 +87,7 @@ fn what_an_operator_asked_for_is_named_by_its_key_and_is_not_done_twice() {
         rotation: asked.clone(),
         ..scene.view()
     };
-    let done = nodes::commit(&view, &nodes::step(&view), key(9), [4; 16], NOW).unwrap();
+    let done = nodes::commit(&view, &nodes::step(&view), keys(), [4; 16], NOW).unwrap();
     let after = Scene::of(done.ring);
 
     let again = nodes::step(&View {
@@ -167,22 +167,6 @@ fn a_clock_far_from_the_others_starts_no_rotation_and_finishes_one() {
 }
 
 #[test]
-fn nothing_is_written_that_a_registered_node_could_not_read() {
-    let mut scene = Scene::of(ring(2));
-    scene.me.format = 2;
-    scene.set(1, |said| said.format = 2);
-    let older = [(2, Why::Format { format: 1 })];
-
-    assert_eq!(waits(&nodes::step(&scene.view())), older);
-    let newcomer = Me { format: 2, ..me(3) };
-    let registering = View {
-        me: &newcomer,
-        ..scene.view()
-    };
-    assert_eq!(waits(&nodes::step(&registering)), older);
-}
-
-#[test]
 fn a_node_copies_marks_registers_and_acknowledges_in_this_order() {
     let scene = Scene::of(ring(2));
     let newcomer = me(3);
@@ -199,7 +183,7 @@ fn a_node_copies_marks_registers_and_acknowledges_in_this_order() {
     view.mark = Some(&scene.mark);
     assert_eq!(nodes::reportable(&scene.ring, view.mark), Some(&scene.mark));
     assert_eq!(nodes::step(&view), Step::Register);
-    let registered = nodes::commit(&view, &Step::Register, key(9), [4; 16], NOW).unwrap();
+    let registered = nodes::commit(&view, &Step::Register, keys(), [4; 16], NOW).unwrap();
     view.head = Some(version(&registered.ring, 2));
     assert_eq!(nodes::step(&view), Step::Copy);
     view.copy = view.head;
@@ -254,7 +238,7 @@ fn an_acknowledgement_is_written_again_after_an_hour_and_when_it_is_another_inst
 fn a_step_that_writes_no_generation_commits_none() {
     let scene = Scene::of(ring(1));
     for step in [Step::Idle, Step::Copy, Step::Publish, Step::NoRing] {
-        let refused = nodes::commit(&scene.view(), &step, key(9), [4; 16], NOW);
+        let refused = nodes::commit(&scene.view(), &step, keys(), [4; 16], NOW);
         assert_eq!(refused.unwrap_err(), CommitError::NoCommit(step));
     }
 }

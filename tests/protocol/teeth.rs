@@ -9,7 +9,10 @@ use crate::{SMALL, say};
 fn caught(name: &str, bounds: Bounds, rules: Rules, join_lower: bool, expected: &[&str]) {
     let mut model = Model::new(bounds, rules);
     model.pool.join_lower = join_lower;
+    caught_in(name, model, expected);
+}
 
+fn caught_in(name: &str, model: Model, expected: &[&str]) {
     let Found { states, broken, .. } = Search::new(model).run(3_000_000);
 
     let (why, way) = broken.unwrap_or_else(|| panic!("{name}: nothing broke in {states} states"));
@@ -94,5 +97,55 @@ fn a_start_that_does_not_heed_the_mark_is_caught() {
         rules,
         false,
         &["reports key 1 after key 2"],
+    );
+}
+
+/// As [`caught`], with a model whose nodes break a rule of their own.
+fn caught_with(name: &str, bounds: Bounds, break_rule: impl Fn(&mut Model), expected: &[&str]) {
+    let mut model = Model::new(bounds, Rules::default());
+    break_rule(&mut model);
+    caught_in(name, model, expected);
+}
+
+#[test]
+fn nodes_to_which_every_ring_key_counts_are_caught() {
+    let bounds = Bounds {
+        nodes: 2,
+        registered: 2,
+        roots: 1,
+        forgeries: 1,
+        ..SMALL
+    };
+    let laws = ["something foreign", "is foreign"];
+    caught_with(
+        "every ring key counts",
+        bounds,
+        |it| it.pool.all_count = true,
+        &laws,
+    );
+}
+
+#[test]
+fn believing_acknowledgements_under_any_ring_key_is_caught() {
+    let bounds = Bounds {
+        nodes: 2,
+        registered: 2,
+        periods: 0,
+        fresh: 1,
+        roots: 1,
+        forgeries: 1,
+        ..SMALL
+    };
+    caught_with("any hand", bounds, |it| it.pool.any_hand = true, &["lacks it"]);
+}
+
+#[test]
+fn writing_in_the_writers_own_format_is_caught() {
+    let bounds = Bounds { upgrades: 1, ..SMALL };
+    caught_with(
+        "its own format",
+        bounds,
+        |it| it.pool.own_format = true,
+        &["cannot read"],
     );
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use kekring::custody::{Custody, Opened};
-use kekring::etcd::{Endpoint, KeyValue, LeaseId, Op, Range, Span, Txn};
+use kekring::etcd::{Endpoint, KeyValue, LeaseId, MAX_OPERATIONS, Op, Range, Span, Txn};
 use kekring::keyring::KeyId;
 use kekring::root::{PathConfig, RootConfig};
 use kekring::store::{EtcdStore, FileStore, Snapshot};
@@ -173,6 +173,31 @@ impl Lab {
             value: value.to_vec(),
             lease: LeaseId(0),
         });
+    }
+
+    /// Many keys with next to nothing in them.
+    pub fn put_all(&self, keys: impl IntoIterator<Item = String>) {
+        let keys: Vec<String> = keys.into_iter().collect();
+        for few in keys.chunks(MAX_OPERATIONS) {
+            let put = |key: &String| Op::Put {
+                key: Span::key(key.clone()).unwrap(),
+                value: b"x".to_vec(),
+                lease: LeaseId(0),
+            };
+            let then = few.iter().map(put).collect();
+            let txn = Txn {
+                then,
+                ..Txn::default()
+            };
+            assert!(self.cluster.client().txn(txn, LONG).unwrap().succeeded);
+        }
+    }
+
+    /// A key that is longer than this client sends.
+    pub fn put_long(&self, key: &str) {
+        let key = data_encoding::BASE64.encode(key.as_bytes());
+        let put = json!({"key": key, "value": ""});
+        self.cluster.gateway("kv/put", None, &put);
     }
 
     pub fn delete(&self, key: impl Into<Vec<u8>>) {

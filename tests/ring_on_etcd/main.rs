@@ -25,6 +25,7 @@ mod client;
 #[allow(dead_code)] // another suite needs more of it
 mod cluster;
 mod doctor;
+mod foreign;
 mod forged;
 #[path = "../support/forged.rs"]
 #[allow(dead_code)] // other suites forge more
@@ -51,8 +52,10 @@ mod program;
 #[path = "../etcd/proxy.rs"]
 #[allow(dead_code)] // another suite breaks the wire in more ways
 mod proxy;
+mod pruned;
 mod quoted;
 mod removal;
+mod replaced;
 mod restored;
 mod rotation;
 mod second;
@@ -60,6 +63,7 @@ mod secrets;
 mod silent;
 mod store;
 mod strange;
+mod superseded;
 #[path = "../support/mod.rs"]
 mod support;
 #[macro_use]
@@ -81,6 +85,7 @@ use libtest_mimic::{Arguments, Completion, Failed};
 use program::program;
 use times::Times;
 
+#[allow(clippy::too_many_lines)] // a table
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each has an etcd of its own, and mostly waits. Those that wait longest come first.
@@ -91,6 +96,20 @@ fn main() -> ExitCode {
         killed::a_rotate_that_is_killed_at_any_moment_leaves_a_sound_ring,
         removal::a_removed_node_is_waited_for_no_more_and_registers_again_when_it_is_back,
         second::a_second_machine_under_a_name_is_refused_until_the_first_is_removed,
+        replaced::what_a_removed_root_seals_never_becomes_the_ring_by_the_heads_name,
+        replaced::what_a_removed_root_seals_is_joined_by_no_node_in_a_fork_that_it_forges,
+        replaced::acknowledgements_under_a_replaced_ring_key_let_no_rotation_through,
+        replaced::an_older_and_longer_backup_from_before_a_removal_decrypts_on_every_node_and_undoes_nothing,
+        superseded::a_removal_that_ends_without_a_node_leaves_a_record_for_it_with_what_it_deletes,
+        superseded::a_node_that_was_away_while_a_root_was_removed_reports_no_key_until_it_has_another_root,
+        pruned::only_what_the_newest_generation_is_proven_to_say_goes_from_etcd,
+        foreign::thousands_of_foreign_names_stop_nothing,
+        foreign::foreign_megabytes_under_names_that_a_ring_has_stop_nothing,
+        foreign::foreign_megabytes_beside_the_ring_stop_nothing,
+        foreign::a_value_that_is_longer_than_it_can_be_stops_nothing_but_itself,
+        foreign::histories_are_joined_however_much_lies_beside_what_nodes_have_shown,
+        foreign::another_generation_under_the_name_of_the_newest_is_put_back_and_parts_nothing,
+        foreign::what_is_compacted_while_it_is_read_is_read_anew,
         garbage::what_is_in_the_way_is_named_and_served_through,
         garbage::what_is_in_nobodys_way_changes_nothing,
         garbage::a_newest_generation_that_is_damaged_in_etcd_is_put_back_by_the_nodes_that_have_it,
@@ -114,6 +133,7 @@ fn main() -> ExitCode {
         unknown::a_rotate_whose_answer_is_lost_has_rotated_once_and_says_what_is_true,
         unknown::a_rotate_that_never_arrived_has_changed_nothing,
         moves::a_ring_in_files_moves_to_etcd_under_its_server_and_back,
+        moves::a_ring_that_moves_to_files_leaves_in_etcd_what_it_is_not_proven_to_have,
         moves::a_ring_does_not_move_to_where_another_one_is,
         moves::a_backup_is_joined_by_every_node_and_takes_nothing_back,
         moves::where_every_copy_is_lost_a_backup_brings_the_ring_back,
@@ -128,8 +148,9 @@ fn main() -> ExitCode {
         secrets::no_key_is_in_etcd_and_none_in_a_log,
         store::a_generation_of_a_thousand_keys_fits_and_comes_back,
         store::a_change_for_another_head_is_a_conflict_and_changes_nothing,
-        store::three_generations_are_kept_and_the_head_always,
+        store::a_change_leaves_some_generations_and_the_head_always,
         store::what_a_holder_settles_is_in_its_copy_before_anything_goes,
+        store::nothing_is_removed_that_is_not_what_the_proof_is_about,
         store::a_name_in_etcd_that_is_no_generations_touches_no_file,
     ];
 

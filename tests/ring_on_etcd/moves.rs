@@ -78,6 +78,34 @@ pub fn a_ring_in_files_moves_to_etcd_under_its_server_and_back() {
     all_open(&lab.nodes[..1], &sealed);
 }
 
+pub fn a_ring_that_moves_to_files_leaves_in_etcd_what_it_is_not_proven_to_have() {
+    let mut lab = Lab::of(1);
+    lab.nodes[0].must(&["rotate"]);
+    lab.nodes[0].stop();
+    let foreign = ["gen/gen-3-03030303.ring", "shown/gen-3-03030303.ring", "others"];
+    let foreign = foreign.map(|name| lab.key(name));
+    foreign
+        .iter()
+        .for_each(|key| lab.put(key.clone(), b"nobody knows what"));
+
+    let (code, said) = ended(&lab.nodes[0].verb(&["store", "move", "--to", "file"]));
+
+    assert_eq!(code, 0, "{said}");
+    let kept = lab.all("/kekring/").into_iter();
+    let kept: Vec<String> = kept.map(|kv| String::from_utf8(kv.key).unwrap()).collect();
+    assert!(
+        kept.iter()
+            .all(|key| said.contains(&format!("proven to have it: {key}"))),
+        "{said}"
+    );
+    assert!(
+        foreign.iter().all(|key| kept.contains(key)) && kept.len() == 3,
+        "{kept:?}"
+    );
+    set(&lab.nodes[0], &in_files(&lab.nodes[0]));
+    lab.nodes[0].must(&["rotate"]);
+}
+
 pub fn a_ring_does_not_move_to_where_another_one_is() {
     let mut lab = Lab::of(1);
     let stranger = lab.machine("cp-9");
@@ -226,8 +254,8 @@ pub fn what_a_verb_changes_every_node_has_taken_when_it_ends() {
 fn opens(lab: &Lab, path: &Path) -> bool {
     let path = path.to_owned();
     let root = RootConfig::File(PathConfig { path }).build();
-    lab.snapshot().generations.iter().any(|(_, bytes)| {
-        let header = generation::parse(bytes).unwrap().header;
+    lab.all(&lab.key("gen/")).iter().any(|kv| {
+        let header = generation::parse(&kv.value).unwrap().header;
         let mut slots = header.slots.iter();
         slots.any(|slot| custody::opens(root.as_ref(), &header, slot).is_ok())
     })

@@ -4,12 +4,14 @@ use std::fs;
 
 use kekring::crypto::random;
 use kekring::crypto::secret::Key32;
-use kekring::custody::{Custody, Opened};
+use kekring::custody::{Custody, Making, Opened, Prepared, Share};
+use kekring::etcd::Revision;
+use kekring::format::covered::{Covered, Durable};
 use kekring::format::generation;
 use kekring::keyring::ring::UnixTime;
 use kekring::keyring::{RingId, lifecycle};
 use kekring::root::{PathConfig, RootConfig, create_key_file};
-use kekring::store::{EtcdStore, FileStore, NewGeneration, NewMark, RingStore, Stamp, StoreError};
+use kekring::store::{Change, EtcdStore, FileStore, KEPT, NewGeneration, RingStore, Stamp, StoreError};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -66,12 +68,35 @@ impl Bench {
         self.custody().commit(from, next, NOW).unwrap()
     }
 
+    /// What comes after a generation, in no store yet.
+    fn after(&self, base: &Opened) -> Prepared {
+        let next = lifecycle::activate(&base.ring, key(), NOW).unwrap();
+        let (parents, slots) = (vec![base.head.hash], base.head.header.slots.clone());
+        let key = &base.ring_key;
+        let making = Making {
+            share: Share::All,
+            format: generation::VERSION,
+            now: NOW,
+        };
+        let custody = self.custody();
+        custody.prepare(next, parents, slots, key, making).unwrap()
+    }
+
     fn names(&self) -> Vec<String> {
         let snapshot = self.store().read(LONG).unwrap();
-        let mut names: Vec<String> = snapshot.generations.into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<String> = snapshot.names.into_iter().map(|it| it.name).collect();
         names.sort();
         names
     }
+}
+
+/// The proof that the head says all that an earlier generation says.
+fn covered(head: &Opened, earlier: &Opened) -> Covered {
+    let durable = Durable::read(&head.head.bytes, &head.ring_key).unwrap();
+    let (name, hash) = (&earlier.head.name, earlier.head.hash);
+    durable
+        .covers(name, hash, &earlier.ring, earlier.lineage())
+        .unwrap()
 }
 
 fn key() -> Key32 {
@@ -107,7 +132,7 @@ pub fn a_generation_of_a_thousand_keys_fits_and_comes_back() {
     for _ in 0..3 {
         opened = bench.rotated(&opened);
     }
-    assert_eq!(bench.names().len(), 3);
+    assert_eq!(bench.names().len(), KEPT);
     assert_eq!(bench.custody().open(None, NOW).unwrap().ring.keys.len(), 1003);
 }
 
@@ -143,34 +168,36 @@ pub fn a_change_for_another_head_is_a_conflict_and_changes_nothing() {
     bench.rotated(&second);
 }
 
-pub fn three_generations_are_kept_and_the_head_always() {
+pub fn a_change_leaves_some_generations_and_the_head_always() {
     let bench = Bench::new();
-    let mut opened = bench.made();
+    let mut all = vec![bench.made()];
     for _ in 0..6 {
-        opened = bench.rotated(&opened);
-        assert!(bench.names().contains(&opened.head.name));
-        assert!(bench.names().len() <= 3, "{:?}", bench.names());
+        all.push(bench.rotated(all.last().unwrap()));
+        assert!(bench.names().contains(&all.last().unwrap().head.name));
+        assert!(bench.names().len() <= KEPT, "{:?}", bench.names());
     }
-    assert_eq!(bench.names().len(), 3);
+    assert_eq!(bench.names().len(), KEPT);
+    let (opened, before) = (&all[6], &all[5]);
     let ring = bench.store().traces().unwrap().remove(0);
     assert_eq!(
         bench.lab.get(&format!("{ring}/head")).unwrap(),
         opened.head.name.as_bytes()
     );
-    assert_eq!(bench.lab.all(&format!("{ring}/")).len(), 4);
+    assert_eq!(bench.lab.all(&format!("{ring}/")).len(), KEPT + 1);
 
-    // Whoever is told to take everything away leaves the head.
-    let names = bench.names();
+    // Nothing goes for the sake of what is the head no more, nor while histories have parted.
     let store = bench.store();
     store.read(LONG).unwrap();
-    let mark = NewMark {
-        bytes: b"mark",
-        supersedes: &|_| false,
-    };
-    let older = names.iter().find(|it| **it != opened.head.name).unwrap();
-    store.settle(older, b"an older one", &mark, &names).unwrap();
-    assert!(bench.names().contains(&opened.head.name), "{:?}", bench.names());
-    assert_eq!(bench.custody().open(None, NOW).unwrap().ring.generation, 7);
+    let proofs = [covered(opened, before), covered(opened, &all[4])];
+    for (key, value) in [("head", before.head.name.as_bytes()), ("fork", &[7; 16])] {
+        bench.lab.put(format!("{ring}/{key}"), value);
+        assert_eq!(store.remove(&proofs, &[]).unwrap(), Vec::<String>::new());
+        bench.lab.put(format!("{ring}/head"), opened.head.name.as_bytes());
+    }
+    bench.lab.delete(format!("{ring}/fork"));
+    let gone = store.remove(&proofs, &[]).unwrap();
+    assert_eq!(gone, [before.head.name.clone(), all[4].head.name.clone()]);
+    assert_eq!(bench.names().len(), KEPT - 2);
 }
 
 pub fn what_a_holder_settles_is_in_its_copy_before_anything_goes() {
@@ -190,12 +217,7 @@ pub fn what_a_holder_settles_is_in_its_copy_before_anything_goes() {
     assert_ne!(store.stamp().unwrap(), stamp);
 
     // What is read back is given to the check, and a refusal of it is an error.
-    let next = lifecycle::activate(&rotated.ring, key(), NOW).unwrap();
-    let slots = rotated.head.header.slots.clone();
-    let new = bench
-        .custody()
-        .prepare(next, vec![rotated.head.hash], slots, &rotated.ring_key, NOW)
-        .unwrap();
+    let new = bench.after(&rotated);
     let stored = generation::parse(&new.bytes).unwrap();
     let refused = store.save(
         &NewGeneration {
@@ -205,12 +227,59 @@ pub fn what_a_holder_settles_is_in_its_copy_before_anything_goes() {
             verify: &|_| Err("not mine".into()),
         },
         &Stamp(store.stamp().unwrap().0),
-        &[],
     );
     assert!(
         matches!(&refused, Err(StoreError::Corrupt(why)) if why.contains("not mine")),
         "{refused:?}"
     );
+}
+
+pub fn nothing_is_removed_that_is_not_what_the_proof_is_about() {
+    let bench = Bench::new();
+    let first = bench.made();
+    let second = bench.rotated(&first);
+    let opened = bench.rotated(&second);
+    let store = bench.store();
+    store.read(LONG).unwrap();
+    let ring = bench.store().traces().unwrap().remove(0);
+    let key = format!("{ring}/gen/{}", first.head.name);
+    bench.lab.put(key.clone(), b"something else");
+
+    // Not by itself.
+    let proofs = [covered(&opened, &first), covered(&opened, &second)];
+    let gone = store.remove_generations(&proofs, &[]).unwrap();
+    assert_eq!(gone, std::slice::from_ref(&second.head.name));
+    assert_eq!(bench.lab.get(&key).unwrap(), b"something else");
+
+    // And not with a change of the ring.
+    let shown = format!("{ring}/shown/{}", second.head.name);
+    bench.lab.put(shown.clone(), &second.head.bytes);
+    let at = |store: &EtcdStore| store.read(LONG).unwrap().shown[0].at;
+    let before = at(&store);
+    bench.lab.put(shown.clone(), b"something else");
+    let new = bench.after(&opened);
+    let commit = |joined: &[(Covered, Revision)]| {
+        let change = Change {
+            name: &new.name,
+            bytes: &new.bytes,
+            head: Some(&opened.head.name),
+            fork: None,
+            joined,
+            superseded: &[],
+        };
+        store.commit(opened.ring.id.0, &change, &|_| Ok(()), LONG)
+    };
+    let durable = Durable::read(&new.bytes, &opened.ring_key).unwrap();
+    let (name, hash) = (&second.head.name, second.head.hash);
+    let proof = durable
+        .covers(name, hash, &second.ring, second.lineage())
+        .unwrap();
+    let refused = commit(&[(proof.clone(), before)]);
+    assert!(matches!(&refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_eq!(bench.lab.get(&shown).unwrap(), b"something else");
+    bench.lab.put(shown.clone(), &second.head.bytes);
+    commit(&[(proof, at(&store))]).unwrap();
+    assert_eq!(bench.lab.get(&shown), None);
 }
 
 pub fn a_name_in_etcd_that_is_no_generations_touches_no_file() {

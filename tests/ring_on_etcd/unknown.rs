@@ -10,7 +10,7 @@ use crate::support::{kekring, wait_until};
 use crate::watch::{Watch, all_open};
 
 /// What a generation begins with: the change of the ring and nothing else carries it to etcd.
-const MARKER: &[u8] = b"KEKRING\n";
+const MARKER: &[u8] = b"kekring\n";
 
 pub fn a_rotate_whose_answer_is_lost_has_rotated_once_and_says_what_is_true() {
     let lab = Lab::of(2);

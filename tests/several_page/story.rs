@@ -93,7 +93,7 @@ fn another_root(world: &mut World) {
 
 fn etcd_away(world: &mut World) {
     world.etcd.kill();
-    world.says(0, "in etcd (Range)");
+    world.says(0, "in etcd (Txn)");
     world.must(2, "systemctl restart kekring.service");
     world.says(2, "provisional");
     (0..3).for_each(|node| world.must(node, "kekring probe --round-trip"));

@@ -85,8 +85,7 @@ fn a_backup_put_back_into_a_lost_store_is_the_ring_again() {
     fs::remove_file(&bench.generations()[0]).unwrap();
     assert!(bench.error().contains("it is gone"));
 
-    let both = bench.custody().open_with_backup(&backup, NOW).unwrap();
-    bench.custody().put_backup(&backup, &both).unwrap();
+    bench.custody().put_backup(&backup).unwrap();
 
     let opened = bench.open();
     assert_eq!(opened.ring.generation, 2);
@@ -98,36 +97,18 @@ fn a_backup_replaces_a_damaged_copy_of_itself_and_no_sound_one() {
     let bench = Bench::new();
     bench.rotate();
     let backup = back_up(&bench, "backup");
-    let both = bench.custody().open_with_backup(&backup, NOW).unwrap();
     assert!(
-        bench.custody().put_backup(&backup, &both).is_err(),
+        bench.custody().put_backup(&backup).is_err(),
         "it is there and sound"
     );
     fs::write(bench.newest(), "rubbish").unwrap();
     assert!(bench.open().frozen.is_some());
 
-    let both = bench.custody().open_with_backup(&backup, NOW).unwrap();
-    bench.custody().put_backup(&backup, &both).unwrap();
+    bench.custody().put_backup(&backup).unwrap();
 
     let opened = bench.open();
     assert!(opened.frozen.is_none(), "{:?}", opened.warnings);
     assert_eq!(opened.ring.generation, 2);
-}
-
-#[test]
-fn a_backup_of_another_ring_is_not_laid_over_this_one() {
-    let (bench, other) = (Bench::new(), Bench::new());
-    fs::copy(other.path("root.key"), bench.path("root.key")).unwrap();
-    let backup = back_up(&other, "backup");
-
-    let refused = bench
-        .custody()
-        .open_with_backup(&backup, NOW)
-        .map(drop)
-        .unwrap_err();
-
-    assert!(refused.to_string().contains("generations of ring"), "{refused}");
-    assert!(refused.is_refusal());
 }
 
 #[test]

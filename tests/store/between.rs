@@ -1,6 +1,7 @@
 //! A file store with something between it and whoever uses it.
 
-use kekring::store::{FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError};
+use kekring::format::covered::Covered;
+use kekring::store::{FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
 
 /// Sees a generation before the store does, and may refuse it.
 pub type Save = Box<dyn Fn(&NewGeneration<'_>) -> Result<(), StoreError> + Send + Sync>;
@@ -25,24 +26,29 @@ impl RingStore for Between {
         self.store.stamp()
     }
 
-    fn save(
-        &self,
-        new: &NewGeneration<'_>,
-        base: &Stamp,
-        prune: &[String],
-    ) -> Result<(String, Stamp), StoreError> {
-        (self.save)(new)?;
-        self.store.save(new, base, prune)
+    fn elsewhere(&self, name: &str) -> Vec<StoredCopy> {
+        self.store.elsewhere(name)
     }
 
-    fn settle(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        mark: &NewMark<'_>,
-        prune: &[String],
-    ) -> Result<(), StoreError> {
-        self.store.settle(name, bytes, mark, prune)
+    fn further(&self) -> Vec<StoredCopy> {
+        self.store.further()
+    }
+
+    fn save(&self, new: &NewGeneration<'_>, base: &Stamp) -> Result<(String, Stamp), StoreError> {
+        (self.save)(new)?;
+        self.store.save(new, base)
+    }
+
+    fn settle(&self, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError> {
+        self.store.settle(name, bytes, mark)
+    }
+
+    fn remove(&self, gone: &[Covered], leaving: &[Vec<u8>]) -> Result<Vec<String>, StoreError> {
+        self.store.remove(gone, leaving)
+    }
+
+    fn set_aside(&self, names: &[String], mark: bool, when: u64) -> Result<Vec<String>, StoreError> {
+        self.store.set_aside(names, mark, when)
     }
 
     fn note_backup(&self, record: &[u8]) -> Result<(), StoreError> {

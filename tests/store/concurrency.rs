@@ -66,7 +66,7 @@ fn the_lock_is_held_until_a_generation_is_proven_and_what_does_not_verify_is_not
         verify: &verify,
     };
 
-    let refused = store.save(&new, &store.stamp().unwrap(), &[]).unwrap_err();
+    let refused = store.save(&new, &store.stamp().unwrap()).unwrap_err();
 
     assert!(held.get());
     assert!(refused.to_string().contains("it is not whole"), "{refused}");

@@ -171,7 +171,7 @@ fn a_root_that_does_not_open_what_it_sealed_gets_no_slot() {
 }
 
 #[test]
-fn older_generations_that_a_crash_left_behind_are_joined_by_their_own_slots_and_removed_by_the_next_change() {
+fn older_generations_that_a_crash_left_behind_are_kept_by_the_next_change_and_said_to_be_covered() {
     let (bench, second) = with_two_roots();
     let older = bench.generations();
     let kept: Vec<_> = older
@@ -191,12 +191,12 @@ fn older_generations_that_a_crash_left_behind_are_joined_by_their_own_slots_and_
     custody().commit(&opened, next, NOW).unwrap();
 
     // The second root opens generation 3, and its ring key the two before.
-    let left: Vec<u64> = bench
-        .generations()
-        .iter()
-        .map(|path| crate::bench::number(path))
-        .collect();
-    assert_eq!(left, [4, 5]);
+    let numbers =
+        |paths: Vec<PathBuf>| -> Vec<u64> { paths.iter().map(|path| crate::bench::number(path)).collect() };
+    assert_eq!(numbers(bench.generations()), [1, 2, 3, 4, 5]);
+    let opened = custody().open(None, NOW).unwrap();
+    let spare = custody().leftovers(&opened).into_iter().map(|it| it.1.into());
+    assert_eq!(numbers(spare.collect()), [3, 2, 1]);
 }
 
 #[test]
@@ -226,6 +226,34 @@ fn a_removal_that_broke_off_is_known_and_finished_in_store_and_mirror() {
         assert_eq!(left.len(), 1, "{place}: {left:?}");
     }
     assert!(custody.open(None, NOW).unwrap().half_removed().is_empty());
+}
+
+#[test]
+fn a_removal_that_is_finished_after_a_rotation_names_nothing_that_the_removed_root_does_not_open() {
+    let (bench, second) = with_two_roots();
+    let older: Vec<_> = bench
+        .generations()
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    let (removed, _) = remove_first(&bench, &second);
+    let custody = bench.custody_with(vec![file_root(&second)]);
+    let next = kekring::keyring::lifecycle::activate(&removed.ring, crate::bench::key(), NOW).unwrap();
+    custody.commit(&removed, next, NOW).unwrap();
+    for (path, bytes) in &older {
+        put(path, bytes);
+    }
+
+    let opened = custody.open(None, NOW).unwrap();
+    let left = custody.finish_removal(&opened, NOW).unwrap();
+
+    assert_eq!(left, Vec::<String>::new());
+    let kept: Vec<u64> = bench
+        .generations()
+        .iter()
+        .map(|path| crate::bench::number(path))
+        .collect();
+    assert_eq!(kept, [4, 5]);
 }
 
 #[test]

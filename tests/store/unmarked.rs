@@ -45,12 +45,14 @@ fn only_a_claim_of_a_newer_generation_that_is_not_here_freezes_the_ring() {
         frozen.refusing,
         Some(NotServing::Unmarked { unread: 3, .. })
     ));
-    for (generation, known) in [(2, true), (2, false), (1, false)] {
-        let opened = claims(generation, known);
-        assert!(
-            opened.frozen.is_none() && opened.refusing.is_none(),
-            "{generation} {known}"
-        );
+    let named = claims(2, true);
+    assert!(named.frozen.is_none() && named.refusing.is_none());
+    // What it was cannot be known: it is kept until somebody says that nothing is missing.
+    for generation in [2, 1] {
+        let strange = claims(generation, false);
+        let reasons: Vec<_> = strange.frozen.iter().flat_map(|it| it.reasons()).collect();
+        assert_eq!(reasons, [&Reason::StrangeMark], "{generation}");
+        assert!(strange.refusing.is_none(), "{generation}");
     }
 }
 

@@ -9,7 +9,7 @@ use kekring::proto::ring::{Header, PassphraseSlot, Sealed, Slot, SlotKind, Store
 use kekring::store::generation_name;
 use prost::Message;
 
-const MAGIC: &[u8] = b"KEKRING\n";
+const MAGIC: &[u8] = b"kekring\n";
 
 /// `generation` with its clear part changed.
 pub(crate) fn forged(generation: &[u8], change: impl FnOnce(&mut StoredGeneration, &mut Header)) -> Vec<u8> {
@@ -83,5 +83,6 @@ fn slot(seed: &str, (memory_kib, passes, lanes): (u32, u32, u32)) -> Slot {
         kind: SlotKind::Passphrase.into(),
         name: "passphrase /etc/kekring/passphrase".into(),
         sealed: sealed.encode_to_vec(),
+        ..Slot::default()
     }
 }

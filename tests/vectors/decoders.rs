@@ -6,7 +6,8 @@ use kekring::crypto::secret::{Key32, SecretBytes};
 use kekring::format::FormatError;
 use kekring::format::generation::{self, slot_context};
 use kekring::format::node::Acknowledgement;
-use kekring::format::{backup, mark, node, wrapped_seed};
+use kekring::format::superseded::Superseded;
+use kekring::format::{backup, mark, node, superseded, wrapped_seed};
 use kekring::keyring::ring::UnixTime;
 use kekring::keyring::{KeyId, RingId};
 use kekring::root::{FileRoot, PassphraseRoot, RecoveryCode, RootKey};
@@ -87,7 +88,8 @@ fn no_changed_bit_of_a_generation_goes_unnoticed_with_the_checksum_made_to_fit()
             Err(FormatError::Corrupt(_)) => corrupt += 1,
             Err(FormatError::WrongKey) => wrong_key += 1,
             Err(FormatError::Tampered(_)) => tampered += 1,
-            Err(FormatError::Newer { .. }) => newer += 1,
+            Err(FormatError::Newer(_)) => newer += 1,
+            Err(FormatError::Unreleased) => panic!("bit {bit} makes it one from before the first release"),
             Ok(()) => panic!("bit {bit} goes unnoticed"),
         }
     }
@@ -109,7 +111,7 @@ fn no_changed_bit_of_a_mark_goes_unnoticed() {
 
 #[test]
 fn no_changed_bit_and_no_truncation_of_an_acknowledgement_goes_unnoticed() {
-    let case = case("acknowledgement.json", "in a fork");
+    let case = case("acknowledgement.json", "all of it");
     let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
 
     assert!(node::decode(&good, &ring_key).is_ok());
@@ -118,6 +120,21 @@ fn no_changed_bit_and_no_truncation_of_an_acknowledgement_goes_unnoticed() {
     }
     for length in 0..good.len() {
         let refused = node::decode(&good[..length], &ring_key);
+        assert!(refused.is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn no_changed_bit_and_no_truncation_of_the_record_of_a_replaced_ring_key_goes_unnoticed() {
+    let case = case("superseded.json", "a record");
+    let (good, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+    assert!(superseded::decode(&good, &ring_key).is_ok());
+    for (bit, bytes) in flips(&good) {
+        assert!(superseded::decode(&bytes, &ring_key).is_err(), "bit {bit}");
+    }
+    for length in 0..good.len() {
+        let refused = superseded::decode(&good[..length], &ring_key);
         assert!(refused.is_err(), "{length} bytes");
     }
 }
@@ -159,12 +176,14 @@ impl Decoders {
         let _ = wrapped_seed::unwrap(ring, &id, &self.seed.key("key"), bytes);
         let _ = open_generation(bytes, &self.ring_key);
         let _ = open_generation(&with_checksum(bytes.to_vec()), &self.ring_key);
-        let framed = [b"KEKRING\n", bytes, &[0; CHECKSUM]].concat();
+        let framed = [b"kekring\n", bytes, &[0; CHECKSUM]].concat();
         let _ = open_generation(&with_checksum(framed), &self.ring_key);
         let _ = mark::decode(bytes, &self.ring_key);
         let _ = mark::of_another_ring(bytes, ring, &self.ring_key);
         let _ = backup::decode(bytes, &self.ring_key);
         let _ = node::decode(bytes, &self.ring_key);
+        let _ = superseded::decode(bytes, &self.ring_key);
+        let _ = superseded::name(bytes);
         let seed = SecretBytes::new(vec![1; 32]);
         let named = [b"k8s:enc:kms:v2:name:", bytes].concat();
         let unnamed = [b"k8s:enc:kms:v2:", bytes].concat();
@@ -191,7 +210,9 @@ fn good_inputs() -> Vec<Vec<u8>> {
         case("generation.json", "a proposal, automatic").bytes("bytes"),
         case("mark.json", "suspended and destroyed keys").bytes("bytes"),
         case("backup.json", "a record").bytes("bytes"),
-        case("acknowledgement.json", "in a fork").bytes("bytes"),
+        case("acknowledgement.json", "all of it").bytes("bytes"),
+        case("superseded.json", "a record").bytes("bytes"),
+        case("generation.json", "all of it").bytes("bytes"),
         case("generation.json", "nodes, one of them removed").bytes("bytes"),
         case("slot-file.json", "opens").bytes("sealed"),
         case("slot-passphrase.json", "a salt of 31 bytes").bytes("sealed"),
@@ -240,13 +261,15 @@ prop_compose! {
         ring in any::<[u8; 16]>(), name in "[a-z0-9]{1,20}(-[a-z0-9]{1,20}){0,2}(\\.[a-z0-9]{1,9}){0,2}",
         instance in any::<[u8; 16]>(), generation in 1..=u64::MAX, hash in any::<[u8; 32]>(), held in 1..=u64::MAX,
         reported in prop::option::of(1..=u64::MAX), shown in any::<Option<[u8; 16]>>(), format in 1..=u32::MAX,
-        time in any::<u64>(),
+        time in any::<u64>(), watched in prop::collection::btree_map(1..=u64::MAX, any::<u64>(), 0..4),
+        purged in any::<Option<[u8; 16]>>(),
     ) -> Acknowledgement {
         let ring_id = RingId(ring);
         let id = |sequence| KeyId::derive(ring_id, sequence, &Key32::take(&mut [1; 32]));
         Acknowledgement {
             ring_id, name: name.parse().unwrap(), instance, generation, hash, held: id(held),
             reported: reported.map(id), shown, format, time: UnixTime(time),
+            watched: watched.into_iter().map(|(sequence, decrypts)| (id(sequence), decrypts)).collect(), purged,
         }
     }
 }
@@ -262,6 +285,21 @@ proptest! {
 
         prop_assert_eq!(node::decode(&bytes, &ring_key), Ok(said));
         let refused = node::decode(&bytes, &Key32::from_slice(&other).unwrap());
+        prop_assert!(key == other || matches!(refused, Err(FormatError::Tampered(_))));
+    }
+
+    #[test]
+    fn the_record_of_a_replaced_ring_key_is_read_as_it_was_written_and_under_that_key_alone(
+        ring in any::<[u8; 16]>(), generation in 1..=u64::MAX, key in any::<[u8; 32]>(), other in any::<[u8; 32]>(),
+    ) {
+        let replaced = Key32::from_slice(&key).unwrap();
+        let record = Superseded { ring_id: RingId(ring), generation };
+
+        let bytes = record.encode(&replaced);
+
+        prop_assert_eq!(superseded::decode(&bytes, &replaced), Ok(record));
+        prop_assert!(bytes.len() <= superseded::MAX_LEN);
+        let refused = superseded::decode(&bytes, &Key32::from_slice(&other).unwrap());
         prop_assert!(key == other || matches!(refused, Err(FormatError::Tampered(_))));
     }
 

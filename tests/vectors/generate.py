@@ -42,7 +42,12 @@ def key(number, state, changed, label=None, ring=RING, activated=None, deactivat
         activated = TIME
     name = key_id(ring, number, material)
     return dict(sequence=number, id=name, material=material, state=state, suspended=False, suspension=0,
-                changed=changed, created=TIME, activated=activated, deactivated=deactivated)
+                changed=changed, created=TIME, activated=activated, deactivated=deactivated, decrypt_only=False)
+
+
+def tombstone(number, label=None):
+    return dict(sequence=number, id=key_id(RING, number, rnd(label or f"key {number}")), destroyed=TIME + 70,
+                evidence=rnd(f"evidence {number}", 16))
 
 
 # --- wrapped seeds --------------------------------------------------------------------------------------------------
@@ -91,9 +96,9 @@ def wrapped_seeds():
 
 # --- generations ----------------------------------------------------------------------------------------------------
 
-FILE_SLOT = dict(id=rnd("slot 1", 16), kind=FILE, name="file /etc/kekring/root.key")
+FILE_SLOT = dict(id=rnd("slot 1", 16), kind=FILE, name="file /etc/kekring/root.key", created=TIME, replaces=b"")
 FILE_SLOT["sealed"] = file_slot(rnd("root"), slot_context(RING, FILE_SLOT["id"], FILE), RING_KEY, "header")
-CODE_SLOT = dict(id=rnd("slot 2", 16), kind=PASSPHRASE, name="recovery code")
+CODE_SLOT = dict(id=rnd("slot 2", 16), kind=PASSPHRASE, name="recovery code", created=TIME, replaces=b"")
 CODE_SLOT["sealed"] = passphrase_slot(rnd("code"), slot_context(RING, CODE_SLOT["id"], PASSPHRASE), RING_KEY, "header")
 FIRST = [key(1, ACTIVE, 1), key(2, PRE_ACTIVE, 1)]
 SECOND = [key(1, DEACTIVATED, 2, activated=TIME, deactivated=TIME + 60),
@@ -104,6 +109,28 @@ PROPOSAL = dict(id=rnd("proposal", 16), activate=AUTO, key_id=THIRD[3]["id"])
 
 def member(name, since, membership=REGISTERED, instance=None):
     return dict(name=name, instance=instance or rnd(f"instance of {name}", 16), since=since, membership=membership)
+
+
+def retirement(number, since=1, keys=(SECOND[0]["id"],), **other):
+    return dict(id=rnd(f"retirement {number}", 16), keys=list(keys), not_before=TIME + 86400, evidence=rnd("evidence"),
+                by="ops@example.com", skipped=[], since=since, withdrawn=False) | other
+
+
+def superseded(number, generation=2, ring_key=None):
+    record = dict(version=1, ring_id=RING, generation=generation)
+    return superseded_message(record, ring_key or rnd(f"replaced ring key {number}"))
+
+
+def foreign_slot(number, kind, **other):
+    return dict(id=rnd(f"slot {number}", 16), kind=kind, name="a root of the future", sealed=b"\0\1\2", created=TIME,
+                replaces=b"") | other
+
+
+REPLACED = sorted(ring_key_id(RING, rnd(f"replaced ring key {n}")) for n in range(3))
+GONE_SLOTS = sorted(rnd(f"removed slot {n}", 16) for n in range(3))
+RETIREMENTS = sorted([retirement(1), retirement(2, 2, skipped=[0, 3, 300]), retirement(3, withdrawn=True, by="")],
+                     key=lambda it: it["id"])
+SUPERSEDING = sorted(superseded(n) for n in range(2))
 
 
 def header(generation=1, parents=(), slots=(FILE_SLOT,), **other):
@@ -120,17 +147,21 @@ def generation(head, body, label, version=1, min_reader=1, ring_key=RING_KEY):
 def good_generations():
     cases = []
 
-    def good(name, head, keys, tombstones=(), proposal=None, machine=b"", development=False, members=()):
-        body = body_message(keys, tombstones, proposal, machine, development, members)
-        data = generation(head, body, name)
+    def good(name, head, keys, **other):
+        data = generation(head, body_message(keys, **other), name)
         shown = [{"id": it["id"], "material": it["material"], "state": NAMES[it["state"]]}
-                 | {field: it[field] for field in ("suspended", "suspension", "changed", "created", "activated", "deactivated")}
+                 | {field: it[field] for field in ("suspended", "suspension", "changed", "created", "activated", "deactivated",
+                                                   "decrypt_only")}
                  for it in keys]
-        expect = {**head, "keys": shown, "tombstones": [{"id": it["id"], "destroyed": it["destroyed"]} for it in tombstones],
-                  "proposal": proposal and {**proposal, "activate": {AUTO: "auto", MANUAL: "manual"}[proposal["activate"]]},
-                  "machine": machine or None, "development": development, "writable": True}
-        if members:
-            expect["members"] = [{**it, "membership": MEMBERSHIPS[it["membership"]]} for it in members]
+        expect = {**head, "keys": shown, "machine": other.get("machine"), "development": other.get("development", False),
+                  "writable": True}
+        expect["tombstones"] = [{what: it[what] for what in ("id", "destroyed", "evidence")}
+                                for it in other.get("tombstones", ())]
+        proposal = other.get("proposal")
+        expect["proposal"] = proposal and {**proposal, "activate": {AUTO: "auto", MANUAL: "manual"}[proposal["activate"]]}
+        expect["members"] = [{**it, "membership": MEMBERSHIPS[it["membership"]]} for it in other.get("members", ())]
+        for what in "replaced", "removed", "retirements", "superseding":
+            expect[what] = list(other.get(what, ()))
         cases.append({"name": name, "ring_key": RING_KEY, "bytes": data, "expect": expect})
         return sha256(data)
 
@@ -142,14 +173,41 @@ def good_generations():
     good("a resumed key", header(3, [second]), [{**SECOND[0], "suspension": 3}, *SECOND[1:]])
     quiet = {**SECOND[1], "suspended": True, "suspension": 1}
     good("an active key that was suspended before", header(3, [second]), [SECOND[0], quiet, SECOND[2]])
-    tomb = dict(sequence=1, id=SECOND[0]["id"], destroyed=TIME + 70)
-    good("a destroyed key", header(3, [second]), SECOND[1:], tombstones=[tomb])
+    good("a destroyed key", header(3, [second]), SECOND[1:], tombstones=[tombstone(1)])
+    tombs = sorted([tombstone(1), tombstone(4), tombstone(5, "left 5"), tombstone(5, "right 5"), tombstone(2**64 - 1)],
+                   key=lambda it: (it["sequence"], it["id"]))
+    good("destroyed keys, two of one number and one of the highest", header(3, [second]), SECOND[1:], tombstones=tombs)
+    taken = key(7, DEACTIVATED, 2, deactivated=TIME + 60) | dict(decrypt_only=True)
+    good("a key that only decrypts", header(2, [first]), [*SECOND, taken])
+    used = {**taken, "activated": TIME + 30, "suspended": True, "suspension": 2}
+    good("a suspended key that only decrypts and was in use", header(2, [first]), [*SECOND, used])
+    early, late = [key(1, DEACTIVATED, 2, activated=TIME - 300, deactivated=TIME - 1)], 2**64 - 1
+    good("times before the key was made", header(2, [first]), [*early, *SECOND[1:]])
+    for what, created, time in [("the last time, made at the first", 0, late), ("the first time, made at the last", late, 0),
+                                ("half of all time later", 0, 2**63)]:
+        one = {**SECOND[0], "created": created, "activated": time, "deactivated": time}
+        good(what, header(2, [first]), [one, *SECOND[1:]])
+    good("replaced ring keys and removed slots", header(3, [second]), SECOND, replaced=REPLACED, removed=GONE_SLOTS)
+    good("a retirement", header(3, [second]), SECOND, retirements=[retirement(1, 3)])
+    good("retirements, one of them withdrawn", header(3, [second]), SECOND, retirements=RETIREMENTS)
+    named = sorted([SECOND[0], SECOND[1], key(10, DEACTIVATED, 2), key(9, DEACTIVATED, 2)], key=lambda it: it["sequence"])
+    decided = dict(keys=[it["id"] for it in named], by="ü" * 128, skipped=[0, 2**32 - 1])
+    good("a retirement of keys by number, by the longest name", header(3, [second]), SECOND,
+         retirements=[retirement(4, 3, **decided)])
+    good("records of replaced ring keys", header(3, [second]), SECOND, superseding=SUPERSEDING)
+    good("all of it", header(3, [second], slots=[FILE_SLOT, foreign_slot(3, RECIPIENT)]), [*SECOND[1:], taken],
+         tombstones=[tombstone(1)], replaced=REPLACED, removed=GONE_SLOTS, retirements=RETIREMENTS, superseding=SUPERSEDING,
+         machine=rnd("machine"), proposal={**PROPOSAL, "key_id": SECOND[2]["id"]}, members=[member("cp-1", 2)])
     good("two parents", header(4, sorted([second, rnd("branch")])), SECOND)
     good("two slots", header(slots=[FILE_SLOT, CODE_SLOT]), FIRST)
-    unknown = dict(id=rnd("slot 3", 16), kind=7, name="a root of the future", sealed=b"\0\1\2")
-    good("a slot of unknown kind is kept", header(slots=[unknown, FILE_SLOT]), FIRST)
+    for what, kind in [("unknown kind", 7), ("kind helper", HELPER), ("kind recipient", RECIPIENT),
+                       ("the highest kind", 2**31 - 1)]:
+        good(f"a slot of {what} is kept", header(slots=[foreign_slot(3, kind), FILE_SLOT]), FIRST)
+    good("a slot of a negative kind is kept", header(slots=[foreign_slot(3, -1), FILE_SLOT]), FIRST)
+    good("a slot that took the place of another", header(slots=[{**FILE_SLOT, "replaces": CODE_SLOT["id"]}]), FIRST)
+    good("a slot that was made at no time", header(slots=[{**FILE_SLOT, "created": 0}]), FIRST)
     name = "ü" * 128
-    many = [dict(id=rnd(f"slot {n}", 16), kind=7, name=name, sealed=b"\0") for n in range(16)]
+    many = [foreign_slot(n, 7, name=name, sealed=b"\0", replaces=rnd(f"slot {n} before", 16)) for n in range(16)]
     good("16 slots with names of 256 bytes", header(slots=many), FIRST)
     good("a slot without a name", header(slots=[{**FILE_SLOT, "name": ""}]), FIRST)
     good("bound to a machine", header(), FIRST, machine=rnd("machine"))
@@ -181,9 +239,12 @@ def bad_headers(bad):
     with_header("no proposal id", "proposal id is 0 bytes instead of 16", proposal_id=b"")
     with_header("no slot", "no root slot", slots=[])
     with_header("a slot id of 17 bytes", "slot id is 17 bytes instead of 16", slots=[{**FILE_SLOT, "id": rnd("s", 17)}])
+    for length in 15, 17:
+        with_header(f"a replaced slot id of {length} bytes", f"replaced slot id is {length} bytes instead of 16",
+                    slots=[{**FILE_SLOT, "replaces": rnd("s", length)}])
     with_header("slot kind 0", "a root slot without kind or content", slots=[{**FILE_SLOT, "kind": 0}])
     with_header("an empty slot", "a root slot without kind or content", slots=[{**FILE_SLOT, "sealed": b""}])
-    unknown = [dict(id=rnd(f"slot {n}", 16), kind=7, name="a root", sealed=b"\0") for n in range(17)]
+    unknown = [foreign_slot(n, 7) for n in range(17)]
     with_header("17 slots", "17 root slots, at most 16 are accepted", slots=unknown)
     with_header("a slot twice", "two root slots of one id", slots=[FILE_SLOT, FILE_SLOT])
     with_header("two slots of one id", "two root slots of one id",
@@ -218,12 +279,10 @@ def bad_bodies(bad):
     order = "keys or tombstones are not in ascending order, or one stands twice, at "
     with_body("keys descending", order + active, [two, one])
     with_body("a key twice", order + active, [one, one, two])
-    tombs = [dict(sequence=n, id=key_id(RING, n, rnd(f"dead {n}")), destroyed=TIME) for n in (4, 3)]
-    with_body("tombstones descending", order + tombs[1]["id"], tombstones=tombs)
-    undead = dict(sequence=1, id=active, destroyed=TIME)
+    twins = sorted((key(1, DEACTIVATED, 1, f"twin {n}") for n in range(2)), key=lambda it: it["id"], reverse=True)
+    with_body("two keys of one number descending", order + twins[1]["id"], [*twins, key(2, ACTIVE, 1), key(3, PRE_ACTIVE, 1)])
+    undead = tombstone(1)
     with_body("a destroyed key with bytes", f"key {active} is destroyed and yet has bytes", tombstones=[undead])
-    with_key("a name of other bytes", f"the ring breaks a rule: key {active} is named "
-             f"{key_id(RING, 1, rnd('other'))} by its bytes", material=rnd("other"))
     with_key("changed in a generation to come",
              f"the ring breaks a rule: key {active} changed in a generation yet to come", changed=2)
     with_key("suspended in a generation to come", f"the ring breaks a rule: key {active} was suspended or resumed in a "
@@ -237,26 +296,34 @@ def bad_bodies(bad):
     for what in "activated", "deactivated":
         with_body(f"pre-active and {what}", f"key {waiting} is pre-active and has a time of activation or deactivation",
                   [one, {**two, what: TIME}])
-    with_key("never changed", "a key without the generation of its last change", changed=0)
+    with_key("never changed", "a key without a sequence, or without the generation of its last change", changed=0)
+    with_key("no sequence", "a key without a sequence, or without the generation of its last change", sequence=0)
+    with_key("active, and only decrypts", f"the ring breaks a rule: key {active} only decrypts, and is active",
+             decrypt_only=True)
+    with_body("pre-active, and only decrypts", f"key {waiting} only decrypts, and is pre-active",
+              [one, {**two, "decrypt_only": True}])
     with_key("key bytes 31 long", "key material is not 32 bytes", material=one["material"][:31])
     with_key("no key bytes", "key material is not 32 bytes", material=b"")
-    with_key("key state 0", "key state 0 is unknown", state=0)
-    with_key("key state 4", "key state 4 is unknown", state=4)
-    with_key("a key id in upper case", "key id is malformed", id=active.upper())
-    with_key("no key id", "key id is malformed", id="")
-    with_key("a sequence that the key id does not have", f"key {active} has sequence 2", sequence=2)
-    with_key("no sequence", f"key {active} has sequence 0", sequence=0)
+    with_key("key state 0", "a key without a state", state=0)
+    for state in 4, 99, -1:
+        data = generation(header(), body_message([{**one, "state": state}, two]), f"state {state}")
+        bad(f"key state {state}", f"newer format: key state {state} is unknown to this version", data)
     fitting = {**PROPOSAL, "key_id": waiting}
     with_body("a proposal for another key", f"the proposal is for {active}, which is not the pre-active key",
               proposal={**fitting, "key_id": active})
     for what, error, other in [
         ("a proposal id of 15 bytes", "proposal id is 15 bytes instead of 16", dict(id=rnd("p", 15))),
-        ("proposal activation 0", "proposal activation 0 is unknown", dict(activate=0)),
-        ("proposal activation 3", "proposal activation 3 is unknown", dict(activate=3)),
+        ("proposal activation 0", "a proposal without its activation", dict(activate=0)),
         ("a proposal without key id", "proposal key id is malformed", dict(key_id="")),
     ]:
         bad(what, f"corrupt: {error}", generation(header(), body_message(FIRST, proposal=fitting | other), what))
+    data = generation(header(), body_message(FIRST, proposal=fitting | dict(activate=3)), "proposal activation 3")
+    bad("proposal activation 3", "newer format: proposal activation 3 is unknown to this version", data)
     bad_members(bad)
+    bad_tombstones(bad)
+    bad_removals(bad)
+    bad_retirements(bad)
+    bad_records(bad)
     machine = generation(header(), body_message(FIRST, machine=rnd("m", 31)), "machine 31")
     bad("a machine of 31 bytes", "corrupt: machine is 31 bytes instead of 32", machine)
 
@@ -273,9 +340,9 @@ def bad_members(bad):
     with_members("a node of no generation", "a node without the generation of its record", member("cp-1", 0))
     with_members("257 nodes", "the ring breaks a rule: 257 records of nodes, at most 256 are accepted",
                  *[member(f"n{n:03}", 1) for n in range(257)])
-    for membership in 0, 3:
-        with_members(f"node membership {membership}", f"node membership {membership} is unknown",
-                     member("cp-1", 1, membership))
+    with_members("node membership 0", "a node without its membership", member("cp-1", 1, 0))
+    data = generation(header(), body_message(FIRST, members=[member("cp-1", 1, 3)]), "membership 3")
+    bad("node membership 3", "newer format: node membership 3 is unknown to this version", data)
     for length in 15, 17:
         with_members(f"a node instance of {length} bytes", f"node instance is {length} bytes instead of 16",
                      member("cp-1", 1, instance=rnd("i", length)))
@@ -287,6 +354,95 @@ def bad_members(bad):
         with_members(what, name, member(text, 1, instance=rnd("i", 16)))
 
 
+def bad_tombstones(bad):
+    def with_tombs(what, error, *tombs):
+        bad(what, f"corrupt: {error}", generation(header(), body_message(FIRST, tombstones=tombs), what))
+
+    order = "the ring breaks a rule: keys or tombstones are not in ascending order, or one stands twice, at "
+    three, four = tombstone(3), tombstone(4)
+    with_tombs("tombstones descending", order + three["id"], four, three)
+    with_tombs("a tombstone twice", order + three["id"], three, three)
+    with_tombs("a tombstone twice, destroyed at two times", order + three["id"], three, {**three, "destroyed": TIME})
+    twins = sorted((tombstone(3, f"twin {n}") for n in range(2)), key=lambda it: it["id"], reverse=True)
+    with_tombs("tombstones of one number descending", order + twins[1]["id"], *twins)
+    numbers = [tombstone(10), tombstone(9)]
+    with_tombs("tombstones by letter", order + numbers[1]["id"], *numbers)
+    with_tombs("a tombstone without a number", "a destroyed key without a sequence", {**three, "sequence": 0})
+    for what, name in [("fingerprint", "fingerprint of a destroyed key"), ("evidence", "evidence of a destroyed key")]:
+        for length in 0, 15, 17, 32:
+            with_tombs(f"a tombstone's {what} of {length} bytes", f"{name} is {length} bytes instead of 16",
+                       {**three, what: rnd("tomb", length)})
+
+
+def bad_removals(bad):
+    order = "the ring breaks a rule: {} are not in ascending order, or one stands twice"
+    for what, name, good in [("replaced", "replaced ring keys", REPLACED), ("removed", "removed root slots", GONE_SLOTS)]:
+        def with_list(problem, error, values):
+            title = f"{name}: {problem}"
+            bad(title, f"corrupt: {error}", generation(header(), body_message(FIRST, **{what: values}), title))
+
+        for length in 1, 15, 17, 31:
+            with_list(f"{length} bytes", f"{name} are {length} bytes, which are no multiple of 16", [rnd("list", length)])
+        with_list("descending", order.format(name), good[::-1])
+        with_list("one twice", order.format(name), [good[0], *good])
+
+
+def bad_retirements(bad):
+    def with_retirements(what, error, *retirements):
+        bad(what, f"corrupt: {error}", generation(header(), body_message(FIRST, retirements=retirements), what))
+
+    def one(what, error, **other):
+        with_retirements(f"a retirement {what}", error, retirement(1) | other)
+
+    order = "the ring breaks a rule: retirements are not in ascending order, or one stands twice"
+    two = sorted([retirement(1), retirement(2)], key=lambda it: it["id"])
+    with_retirements("retirements descending", order, *two[::-1])
+    with_retirements("a retirement twice", order, two[0], two[0])
+    with_retirements("two retirements of one id", order, two[0], {**two[0], "withdrawn": True})
+    for length in 0, 15, 17:
+        one(f"with an id of {length} bytes", f"retirement id is {length} bytes instead of 16", id=rnd("id", length))
+    for length in 0, 31, 33:
+        one(f"with evidence of {length} bytes", f"retirement evidence is {length} bytes instead of 32",
+            evidence=rnd("e", length))
+    plain = "a retirement without a generation or a key, or by a name that is too long or has control characters"
+    one("of no key", plain, keys=[])
+    one("of no generation", plain, since=0)
+    for what, text in [("of 257 bytes", "n" * 257), ("of 129 letters of two bytes", "ü" * 129), ("with a line feed", "a\nb"),
+                       ("with an escape", "\x1b[2J"), ("with a delete", "a\x7f"), ("with a next line", "a\x85")]:
+        one(f"by a name {what}", plain, by=text)
+    one("by a name that is not UTF-8", "body: …", by=b"\xff")
+    one("of a generation to come", "the ring breaks a rule: a retirement was set in a generation that does not exist yet",
+        since=2)
+    malformed = "a retirement names a malformed key id"
+    for what, name in [("an empty key id", ""), ("a key id in upper case", SECOND[0]["id"].upper()), ("a key of number 0", "k0-" + "0" * 32)]:
+        one(f"of {what}", malformed, keys=[name])
+    ids = [key_id(RING, n, rnd(f"key {n}")) for n in (9, 10)]
+    ascending = "the keys or conditions of a retirement are not ascending"
+    one("of keys descending", ascending, keys=ids[::-1])
+    one("of a key twice", ascending, keys=[ids[0], ids[0]])
+    one("with conditions descending", ascending, skipped=[3, 2])
+    one("with a condition twice", ascending, skipped=[3, 3])
+
+
+def bad_records(bad):
+    def with_records(what, error, *records):
+        bad(what, f"corrupt: {error}", generation(header(), body_message(FIRST, superseding=records), what))
+
+    order = "the ring breaks a rule: records of replaced ring keys are not in ascending order, or one stands twice"
+    with_records("records descending", order, *SUPERSEDING[::-1])
+    with_records("a record twice", order, SUPERSEDING[0], SUPERSEDING[0])
+    malformed = "a record of a replaced ring key is malformed"
+    good = SUPERSEDING[0]
+    with_records("an empty record", malformed, b"")
+    with_records("a record that is cut", malformed, good[:-1])
+    with_records("a record of no generation", malformed, superseded(1, 0))
+    with_records("a record with an unknown field", malformed, good + f(50, 1))
+    with_records("a record with a field twice", malformed, f(3, 4) + good)
+    with_records("a record with a long varint", malformed, good.replace(f(3, 2), f(3, 2, padding=1)))
+    longest = f(1, 1) + f(2, RING) + f(3, 2)
+    with_records("a record of 129 bytes", malformed, longest + f(15, rnd("mac", 129 - len(longest) - 2)))
+
+
 def bad_frames(bad):
     clear, body = header_message(header()), body_message(FIRST)
     parts = seal_body(RING_KEY, clear, body, "frames")
@@ -294,7 +450,10 @@ def bad_frames(bad):
     outer = outer_message(clear, sealed)
     good = framed(outer)
     bad("an empty file", "corrupt: does not begin like a ring", b"")
-    bad("another magic", "corrupt: does not begin like a ring", framed(outer, b"KEKRING\r"))
+    bad("another magic", "corrupt: does not begin like a ring", framed(outer, b"kekring\r"))
+    unreleased = "written by a kekring from before the first release, in a format that was never released"
+    bad("the magic of before the first release", unreleased, framed(outer, b"KEKRING\n"))
+    bad("the magic of before the first release, alone", unreleased, b"KEKRING\n")
     bad("magic alone", "corrupt: cut short", good[:8])
     mismatch = "corrupt: the checksum does not match"
     for what, data in [("cut by one byte", good[:-1]), ("cut in the middle", good[: len(good) // 2]),
@@ -365,6 +524,15 @@ def read_only_generations():
     case("an unknown field in the body", body=body + unknown)
     case("an unknown field in a key", body=f(1, [key_message(FIRST[0], unknown), key_message(FIRST[1])]))
     case("an unknown field in a node", body=body + f(6, [member_message(member("cp-1", 1), unknown)]))
+    case("an unknown field in a tombstone", body=body + f(2, [tombstone_message(tombstone(3), unknown)]))
+    case("an unknown field in a retirement", body=body + f(9, [retirement_message(retirement(1), unknown)]))
+    case("an unknown field in a proposal",
+         body=body + f(3, proposal_message({**PROPOSAL, "key_id": FIRST[1]["id"]}, unknown)))
+    spread = retirement_message(retirement(1, skipped=[3, 300])).replace(packed(6, [3, 300]), f(6, [3, 300]))
+    case("conditions of a retirement one by one", body=body + f(9, [spread]))
+    case("replaced ring keys in two pieces", body=body + f(7, REPLACED[1]) + f(7, REPLACED[0]))
+    stretched = key_message(FIRST[0]).replace(f(6, 0, always=True), f(6, 0, always=True, padding=1))
+    case("a long varint in a key", body=f(1, [stretched, key_message(FIRST[1])]))
     slot = slot_message(FILE_SLOT)
     case("an unknown field in a slot", clear=header_message(header(slots=[])) + f(7, slot + unknown))
     case("an unknown field outside", outer=lambda *all: outer_message(*all) + unknown)
@@ -402,7 +570,7 @@ def generations():
 
 def marks():
     base = dict(version=1, ring_id=RING, generation=5, hash=rnd("hash"), sequence=2, key_id=FIRST[1]["id"],
-                suspended=[], destroyed=[], seen=TIME)
+                suspended=[], destroyed=b"", seen=TIME)
     ids = [key_id(RING, n, rnd(f"key {n}")) for n in (1, 3, 4)]
     cases = []
 
@@ -418,11 +586,11 @@ def marks():
         bad(name, error, mark_message(base | other, RING_KEY))
 
     good("a mark")
-    good("suspended and destroyed keys", suspended=ids[:1], destroyed=ids[1:])
+    good("suspended and destroyed keys", suspended=ids[:1], destroyed=digest(ids[1:]))
     numbers = [key_id(RING, n, rnd(f"key {n}")) for n in (9, 10)]
     twins = sorted(key_id(RING, 9, rnd(f"twin {n}")) for n in range(2))
-    good("by number, not by letter", suspended=numbers, destroyed=numbers)
-    good("two keys of one number", suspended=twins, destroyed=twins)
+    good("by number, not by letter", suspended=numbers, destroyed=digest(numbers))
+    good("two keys of one number", suspended=twins, destroyed=digest(twins))
     data = mark_message(base, RING_KEY)
     mac = "tampered: the mark's MAC does not match"
     bad("a bit of the MAC flipped", mac, flip(data, -1))
@@ -446,11 +614,16 @@ def marks():
     other("another sequence than the key id's", "corrupt: the mark contradicts itself", sequence=3)
     other("a malformed key id", "corrupt: the mark has a malformed key id", key_id="k2")
     other("a malformed suspended key", "corrupt: the mark has a malformed key id", suspended=["k0"])
-    other("a malformed destroyed key", "corrupt: the mark has a malformed key id", destroyed=[ids[0], ""])
-    for what in "suspended", "destroyed":
-        for name, bad_order in [("descending", ids[1::-1]), ("by letter", numbers[::-1]), ("twice", [ids[0], ids[0]]),
-                                ("of one number descending", twins[::-1])]:
-            other(f"{what} keys {name}", f"corrupt: the mark's {what} keys are not ascending", **{what: bad_order})
+    for name, bad_order in [("descending", ids[1::-1]), ("by letter", numbers[::-1]), ("twice", [ids[0], ids[0]]),
+                            ("of one number descending", twins[::-1])]:
+        other(f"suspended keys {name}", "corrupt: the mark's suspended keys are not ascending", suspended=bad_order)
+    for length in 15, 17, 32:
+        other(f"a digest of {length} bytes", f"corrupt: mark digest is {length} bytes instead of 16",
+              destroyed=rnd("digest", length))
+    bad("the digest changed", mac, mark_message({**base, "destroyed": digest(ids[1:])}, RING_KEY,
+                                                bend=lambda it: it.replace(digest(ids[1:]), digest(ids[:1]))))
+    bad("the digest left out", mac, mark_message({**base, "destroyed": digest(ids[1:])}, RING_KEY,
+                                                 bend=lambda it: it.replace(f(8, digest(ids[1:])), b"")))
     other("a ring id of 15 bytes", "corrupt: mark ring id is 15 bytes instead of 16", ring_id=RING[:15])
     other("a hash of 33 bytes", "corrupt: mark hash is 33 bytes instead of 32", hash=rnd("hash", 33))
     write("mark.json", "A mark: opens to `expect`, or is refused with `error`.", cases)
@@ -461,7 +634,11 @@ def marks():
 
 def acknowledgements():
     base = dict(version=1, ring_id=RING, node="cp-1", instance=rnd("instance", 16), generation=5, hash=rnd("hash"),
-                held=FIRST[1]["id"], reported=FIRST[0]["id"], shown=b"", format=1, time=TIME)
+                held=FIRST[1]["id"], reported=FIRST[0]["id"], shown=b"", format=1, time=TIME,
+                watched=[], purged=b"")
+    retiring = [dict(key_id=key_id(RING, number, rnd(f"key {number}")), decrypts=decrypts)
+                for number, decrypts in ((1, 0), (9, 1), (10, 2**64 - 1))]
+    dead = digest([SECOND[0]["id"]])
     cases = []
 
     def good(name, **other):
@@ -479,6 +656,9 @@ def acknowledgements():
     good("an acknowledgement")
     good("in a fork", shown=rnd("nonce", 16))
     good("nothing reported yet", reported="")
+    good("retiring keys, by number", watched=retiring)
+    good("without a copy of destroyed keys", purged=dead)
+    good("all of it", shown=rnd("nonce", 16), watched=retiring, purged=dead)
     good("the longest name, a later format", node="n" * 253, format=2**32 - 1)
     data = acknowledgement_message(base, RING_KEY)
     mac = "tampered: the acknowledgement's MAC does not match"
@@ -493,18 +673,22 @@ def acknowledgements():
     bad("labelled with another ring", mac,
         acknowledgement_message(base, RING_KEY, bend=lambda it: it.replace(RING, OTHER_RING)))
     mark = dict(version=1, ring_id=RING, generation=5, hash=rnd("hash"), sequence=2, key_id=FIRST[1]["id"], suspended=[],
-                destroyed=[], seen=TIME)
+                destroyed=b"", seen=TIME)
     bad("a mark", "corrupt: acknowledgement: …", mark_message(mark, RING_KEY))
     canonical = "corrupt: acknowledgement is not canonical"
-    bad("an unknown field", canonical, acknowledgement_message(base, RING_KEY, extra=f(12, 1)))
+    bad("an unknown field", canonical, acknowledgement_message(base, RING_KEY, extra=f(14, 1)))
+    stretched = f(1, retiring[0]["key_id"]) + f(2, 0, always=True)
+    bad("a count of nothing written out", canonical, acknowledgement_message(base, RING_KEY, extra=f(12, [stretched])))
+    bad("an unknown field in a retiring key", canonical,
+        acknowledgement_message(base, RING_KEY, extra=f(12, [f(1, retiring[0]["key_id"]) + f(3, 1)])))
     bad("a field twice", canonical, f(5, 4) + data)
     bad("a long varint", canonical, data.replace(f(5, 5), f(5, 5, padding=1)))
-    bad("a default written out", canonical, acknowledgement_message(base, RING_KEY, extra=f(12, 0, always=True)))
+    bad("a default written out", canonical, acknowledgement_message(base, RING_KEY, extra=f(13, b"", always=True)))
     bad("empty", "corrupt: the acknowledgement has no version", b"")
     bad("cut", "corrupt: acknowledgement: …", data[:-1])
     newer = "newer format: format version 2 needs a reader of version 2 or later"
     other("version 2", newer, version=2)
-    bad("version 2 with a new field", newer, acknowledgement_message({**base, "version": 2}, RING_KEY, extra=f(12, 1)))
+    bad("version 2 with a new field", newer, acknowledgement_message({**base, "version": 2}, RING_KEY, extra=f(14, 1)))
     other("no version", "corrupt: the acknowledgement has no version", version=0)
     nothing = "corrupt: the acknowledgement names no generation or no format"
     other("generation 0", nothing, generation=0)
@@ -518,6 +702,20 @@ def acknowledgements():
     other("no instance", "corrupt: acknowledgement instance is 0 bytes instead of 16", instance=b"")
     other("a hash of 33 bytes", "corrupt: acknowledgement hash is 33 bytes instead of 32", hash=rnd("hash", 33))
     other("a nonce of 15 bytes", "corrupt: acknowledgement nonce is 15 bytes instead of 16", shown=rnd("nonce", 15))
+    for what, name in [("empty", ""), ("malformed", "k1"), ("of number 0", "k0-" + "0" * 32)]:
+        other(f"a retiring key id that is {what}", "corrupt: the acknowledgement has a malformed key id",
+              watched=[dict(key_id=name, decrypts=1)])
+    ascending = "corrupt: the acknowledgement's retiring keys are not ascending"
+    other("retiring keys descending", ascending, watched=retiring[1::-1])
+    other("retiring keys by letter", ascending, watched=retiring[:0:-1])
+    other("a retiring key twice", ascending, watched=[retiring[0], {**retiring[0], "decrypts": 1}])
+    for length in 15, 17:
+        other(f"a digest of {length} bytes", f"corrupt: acknowledgement digest is {length} bytes instead of 16",
+              purged=rnd("digest", length))
+    bad("a Decrypt taken back", mac, acknowledgement_message(
+        {**base, "watched": retiring[1:2]}, RING_KEY, bend=lambda it: it.replace(f(12, [f(1, retiring[1]["key_id"]) + f(2, 1)]),
+                                                                                 f(12, [f(1, retiring[1]["key_id"])]))))
+    bad("a purge added", mac, acknowledgement_message(base, RING_KEY, bend=lambda it: it + f(13, dead)))
     write("acknowledgement.json", "An acknowledgement: opens to `expect`, or is refused with `error`.", cases)
 
 
@@ -542,7 +740,7 @@ def backups():
     bad("raised", mac, backup_message(base, RING_KEY, bend=lambda it: it.replace(f(3, 5), f(3, 6))))
     bad("another ring key", mac, data, OTHER_KEY)
     bad("labelled with another ring", mac, backup_message(base, RING_KEY, bend=lambda it: it.replace(RING, OTHER_RING)))
-    mark = dict(base, sequence=2, suspended=[], destroyed=[], seen=TIME)
+    mark = dict(base, sequence=2, suspended=[], destroyed=b"", seen=TIME)
     bad("a mark", "corrupt: backup record…", mark_message(mark, RING_KEY))
     canonical = "corrupt: backup record is not canonical"
     bad("an unknown field", canonical, backup_message(base, RING_KEY, extra=f(10, 1)))
@@ -559,6 +757,56 @@ def backups():
     other("a ring id of 15 bytes", "corrupt: backup record ring id is 15 bytes instead of 16", ring_id=RING[:15])
     other("a hash of 33 bytes", "corrupt: backup record hash is 33 bytes instead of 32", hash=rnd("hash", 33))
     write("backup.json", "The record of a backup: opens to `expect`, or is refused with `error`.", cases)
+
+
+# --- the record of a replaced ring key -------------------------------------------------------------------------------
+
+
+def superseded_records():
+    """`ring_key` is the one that was replaced."""
+    base = dict(version=1, ring_id=RING, generation=7)
+    data = superseded_message(base, RING_KEY)
+    cases = []
+
+    def good(name, **other):
+        record = base | other
+        expect = {"ring_id": record["ring_id"], "generation": record["generation"]}
+        cases.append({"name": name, "ring_key": RING_KEY, "bytes": superseded_message(record, RING_KEY), "expect": expect})
+
+    def bad(name, error, data, ring_key=RING_KEY):
+        cases.append({"name": name, "ring_key": ring_key, "bytes": data, "error": error})
+
+    def other(name, error, **other):
+        bad(name, error, superseded_message(base | other, RING_KEY))
+
+    good("a record")
+    good("of the last generation", generation=2**64 - 1)
+    mac = "tampered: the record of a replaced ring key's MAC does not match"
+    bad("a bit of the MAC flipped", mac, flip(data, -1))
+    bad("no MAC", mac, data[:-34])
+    bad("a MAC of 31 bytes", mac, data[:-34] + f(15, data[-32:-1]))
+    bad("raised", mac, superseded_message(base, RING_KEY, bend=lambda it: it.replace(f(3, 7), f(3, 8))))
+    bad("another ring key", mac, data, OTHER_KEY)
+    bad("labelled with another ring", mac,
+        superseded_message(base, RING_KEY, bend=lambda it: it.replace(RING, OTHER_RING)))
+    as_backup = authenticated(f(1, 1) + f(2, RING) + f(3, 7), "kekring/v1/backup", RING, RING_KEY)
+    bad("under the label of another message", mac, as_backup)
+    canonical = "corrupt: record of a replaced ring key is not canonical"
+    bad("an unknown field", canonical, superseded_message(base, RING_KEY, extra=f(4, 1)))
+    bad("a field twice", canonical, f(3, 4) + data)
+    bad("a long varint", canonical, data.replace(f(3, 7), f(3, 7, padding=1)))
+    bad("empty", "corrupt: the record of a replaced ring key has no version", b"")
+    bad("cut", "corrupt: record of a replaced ring key: …", data[:-1])
+    newer = "newer format: format version 2 needs a reader of version 2 or later"
+    other("version 2", newer, version=2)
+    bad("version 2 with a new field", newer, superseded_message({**base, "version": 2}, RING_KEY, extra=f(4, 1)))
+    other("no version", "corrupt: the record of a replaced ring key has no version", version=0)
+    other("generation 0", "corrupt: the record names no generation", generation=0)
+    for length in 0, 15, 17:
+        other(f"a ring id of {length} bytes",
+              f"corrupt: record of a replaced ring key ring id is {length} bytes instead of 16", ring_id=rnd("ring", length))
+    write("superseded.json", "The record that a ring key was replaced, under that very key: opens to `expect`, or is refused "
+          "with `error`.", cases)
 
 
 # --- root slots -----------------------------------------------------------------------------------------------------
@@ -671,11 +919,13 @@ def passphrase_slots():
 def joins():
     cases, fresh = [], rnd("fresh")
 
-    def ring(generation, keys, tombstones=(), proposal=None, ring_id=RING, development=False, machine=None, members=None):
+    def ring(generation, keys, tombstones=(), proposal=None, ring_id=RING, development=False, machine=None, members=(),
+             **lists):
         shown = [{**it, "state": NAMES[it["state"]]} for it in keys]
+        nodes = [{**it, "membership": MEMBERSHIPS[it["membership"]]} for it in members]
+        empty = dict(replaced=[], removed=[], retirements=[], superseding=[])
         return dict(id=ring_id, generation=generation, keys=shown, tombstones=list(tombstones), proposal=proposal,
-                    machine=machine, development=development) | (
-            {"members": [{**it, "membership": MEMBERSHIPS[it["membership"]]} for it in members]} if members else {})
+                    machine=machine, development=development, members=nodes) | empty | lists
 
     def case(name, one, other, reported=(), error=None, **expect):
         outcome = {"error": error} if error else {"expect": expect}
@@ -708,13 +958,18 @@ def joins():
          pre_active=made["id"],
          keys=states((was, "deactivated"), (used, "deactivated"), (left, "active"), (made, "pre-active")))
 
-    dead = dict(id=was["id"], destroyed=TIME + 99)
+    dead = dict(id=was["id"], destroyed=TIME + 99, evidence=rnd("evidence", 16))
     case("a destroyed key stays destroyed", ring(3, [used, left], [dead]), ring(2, [was, used, left]), generation=4,
          active=used["id"], pre_active=left["id"], keys=states((used, "active"), (left, "pre-active")),
-         tombstones=[was["id"]])
+         tombstones=[dead])
     case("a reported key that is destroyed does not come back", ring(3, [used, left], [dead]),
          ring(2, [was, used, left]), [was["id"]], generation=4, active=used["id"], pre_active=left["id"],
-         keys=states((used, "active"), (left, "pre-active")), tombstones=[was["id"]])
+         keys=states((used, "active"), (left, "pre-active")), tombstones=[dead])
+    for what, other in [("at another time: the earlier one", dict(destroyed=TIME + 100)),
+                        ("on other evidence at the same time: the lower one", dict(evidence=b"\xff" * 16))]:
+        case(f"destroyed in both, {what}", ring(3, [used, left], [dead]), ring(3, [used, left], [{**dead, **other}]),
+             generation=4, active=used["id"], pre_active=left["id"], keys=states((used, "active"), (left, "pre-active")),
+             tombstones=[dead])
     def suspended(it, when):
         return {**it, "suspended": True, "suspension": when}
 
@@ -802,6 +1057,9 @@ def joins():
     nodes("two instances in generations of one number: the higher one", [member("cp-1", 2, instance=first)],
           [member("cp-1", 2, instance=second)], [member("cp-1", 2, instance=second)])
 
+    join_lists(case, ring, was, used, left)
+    join_decrypt_only(case, ring, states, was, used, left)
+
     base = ring(2, [was, used, left])
     case("two rings", base, ring(1, [key(1, ACTIVE, 1, ring=OTHER_RING)], ring_id=OTHER_RING),
          error=f"ring {RING.hex()} and ring {OTHER_RING.hex()} are two rings")
@@ -816,12 +1074,87 @@ def joins():
           "two does not matter.", cases)
 
 
+def join_lists(case, ring, was, used, left):
+    """Unions of what a removal leaves, and of decisions."""
+    rest = dict(generation=5, active=used["id"], pre_active=left["id"],
+                keys={was["id"]: "deactivated", used["id"]: "active", left["id"]: "pre-active"})
+
+    def lists(name, one, other, **expect):
+        case(name, ring(4, [was, used, left], **one), ring(3, [was, used, left], **other), **rest, **expect)
+
+    for what, all in [("replaced", REPLACED), ("removed", GONE_SLOTS), ("superseding", SUPERSEDING)]:
+        first, last = all[:1], all[-1:]
+        lists(f"{what}: of one side", {what: first}, {}, **{what: first})
+        lists(f"{what}: of the older side", {}, {what: first}, **{what: first})
+        lists(f"{what}: of both sides", {what: last}, {what: first}, **{what: first + last})
+        lists(f"{what}: the same on both sides", {what: first + last}, {what: last}, **{what: first + last})
+    one, two = RETIREMENTS[:2]
+    lists("retirements of both sides", dict(retirements=[two]), dict(retirements=[one]), retirements=[one, two])
+    lists("the same retirement on both sides", dict(retirements=[one]), dict(retirements=[one]), retirements=[one])
+    late, back = {**one, "since": 3, "by": "later"}, {**one, "since": 2, "withdrawn": True}
+    lists("a retirement set later on the older side", dict(retirements=[one]), dict(retirements=[late]), retirements=[late])
+    lists("a retirement withdrawn later than set", dict(retirements=[one]), dict(retirements=[{**back, "since": 3}]),
+          retirements=[{**back, "since": 3}])
+    lists("a retirement set again after it was withdrawn", dict(retirements=[back]), dict(retirements=[late]),
+          retirements=[late])
+    lists("a retirement set and withdrawn in generations of one number: withdrawn", dict(retirements=[{**late, "since": 2}]),
+          dict(retirements=[back]), retirements=[back])
+    fewer, more = {**one, "since": 2, "keys": [was["id"]]}, {**one, "since": 2, "keys": [was["id"], used["id"]]}
+    lists("a retirement set differently in generations of one number: the higher list of keys", dict(retirements=[fewer]),
+          dict(retirements=[more]), retirements=[more])
+
+
+def join_decrypt_only(case, ring, states, was, used, left):
+    """A key that only decrypts in one history does so in the join, and is neither active nor next."""
+    def only(it):
+        return {**it, "state": DEACTIVATED, "decrypt_only": True}
+
+    rest = dict(generation=3, active=used["id"], pre_active=left["id"])
+    high = only(key(9, DEACTIVATED, 2, activated=TIME + 40, deactivated=TIME + 50))
+    plain = [was, used, left]
+    case("a key that only decrypts, above all: neither active nor next", ring(2, [*plain, high]), ring(2, plain), **rest,
+         keys=states((was, "deactivated"), (used, "active"), (left, "pre-active"), (high, "deactivated")),
+         decrypt_only=[high["id"]])
+    case("one that was reported does not count as reported", ring(2, [*plain, high]), ring(2, plain), [high["id"]], **rest,
+         keys=states((was, "deactivated"), (used, "active"), (left, "pre-active"), (high, "deactivated")),
+         decrypt_only=[high["id"]])
+    case("one that the other history uses: only decrypts", ring(2, [was, used, left]),
+         ring(2, [{**was, "changed": 2}, only({**used, "deactivated": TIME + 70, "activated": None}),
+                  key(3, ACTIVE, 2, "other 3"), key(4, PRE_ACTIVE, 2)]),
+         generation=3, active=key(3, ACTIVE, 2, "other 3")["id"], pre_active=key(4, PRE_ACTIVE, 2)["id"],
+         keys=states((was, "deactivated"), (used, "deactivated"), (left, "deactivated"),
+                     (key(3, ACTIVE, 2, "other 3"), "active"), (key(4, PRE_ACTIVE, 2), "pre-active")),
+         decrypt_only=[used["id"]])
+    waiting, four = only({**left, "deactivated": TIME + 70}), key(4, PRE_ACTIVE, 2)
+    case("one that the other history has as its next key: not next", ring(2, [*plain, high]),
+         ring(2, [was, used, waiting, four]), **rest | dict(pre_active=four["id"]),
+         keys=states((was, "deactivated"), (used, "active"), (left, "deactivated"), (four, "pre-active"),
+                     (high, "deactivated")), decrypt_only=[left["id"], high["id"]])
+    made = key(10, PRE_ACTIVE, 3, "fresh")
+    case("both next keys only decrypt in the other history: a fresh one above all is next",
+         ring(2, [*plain, only({**four, "deactivated": TIME + 70}), high]), ring(2, [was, used, waiting, four]),
+         **rest | dict(pre_active=made["id"]),
+         keys=states((was, "deactivated"), (used, "active"), (left, "deactivated"), (four, "deactivated"),
+                     (high, "deactivated"), (made, "pre-active")),
+         decrypt_only=[left["id"], four["id"], high["id"]])
+    first, second = key(1, ACTIVE, 1), key(2, PRE_ACTIVE, 1)
+    case("the only later key in use only decrypts in the other history: the earlier one is active again",
+         ring(2, [*plain, high]), ring(2, [first, only({**second, "deactivated": TIME + 1}), waiting, four]),
+         generation=3, active=was["id"], pre_active=four["id"],
+         keys=states((was, "active"), (used, "deactivated"), (left, "deactivated"), (four, "pre-active"),
+                     (high, "deactivated")), decrypt_only=[used["id"], left["id"], high["id"]])
+    dead = dict(id=was["id"], destroyed=TIME + 99, evidence=rnd("evidence", 16))
+    case("a destroyed key that only decrypts in the other history stays destroyed", ring(2, [used, left], [dead]),
+         ring(2, [only(was), used, left]), **rest, keys=states((used, "active"), (left, "pre-active")), tombstones=[dead])
+
+
 if __name__ == "__main__":
     wrapped_seeds()
     generations()
     marks()
     acknowledgements()
     backups()
+    superseded_records()
     slots()
     credential_slots()
     passphrase_slots()

@@ -8,7 +8,7 @@ use kekring::keyring::ring::{Activate, Key, KeyState, Ring};
 use serde_json::{Value, json};
 
 use crate::cases::{Case, cases};
-use crate::joins::shown_member;
+use crate::joins::{shown_bytes, shown_member, shown_replaced, shown_retirement, shown_tombstone};
 
 fn open(bytes: &[u8], ring_key: &Key32) -> Result<(Header, OpenGeneration), FormatError> {
     let stored = generation::parse(bytes)?;
@@ -71,7 +71,7 @@ fn the_identity_is_the_hash_of_all_bytes_and_names_the_parent() {
 
 #[test]
 fn a_generation_over_the_limit_is_corrupt() {
-    let mut bytes = b"KEKRING\n".to_vec();
+    let mut bytes = b"kekring\n".to_vec();
     bytes.resize(MAX_LEN + 1, 0);
 
     let refused = generation::parse(&bytes).unwrap_err();
@@ -83,7 +83,7 @@ fn a_generation_over_the_limit_is_corrupt() {
 fn shown(header: &Header, open: &OpenGeneration) -> Value {
     let ring: &Ring = &open.ring;
     assert_eq!((ring.id, ring.generation), (header.ring_id, header.generation));
-    let mut shown = json!({
+    json!({
         "ring_id": hex(&header.ring_id.0),
         "generation": header.generation,
         "parents": header.parents.iter().map(|it| hex(it)).collect::<Vec<_>>(),
@@ -95,12 +95,11 @@ fn shown(header: &Header, open: &OpenGeneration) -> Value {
             "kind": slot.kind,
             "name": slot.name,
             "sealed": hex(&slot.sealed),
+            "created": slot.created.0,
+            "replaces": slot.replaces.map(|it| hex(&it)).unwrap_or_default(),
         })).collect::<Vec<_>>(),
         "keys": ring.keys.iter().map(shown_key).collect::<Vec<_>>(),
-        "tombstones": ring.tombstones.iter().map(|tomb| json!({
-            "id": tomb.id.as_str(),
-            "destroyed": tomb.destroyed.0,
-        })).collect::<Vec<_>>(),
+        "tombstones": ring.tombstones.iter().map(shown_tombstone).collect::<Vec<_>>(),
         "proposal": ring.proposal.as_ref().map(|proposal| json!({
             "id": hex(&proposal.id),
             "activate": match proposal.activate {
@@ -111,13 +110,13 @@ fn shown(header: &Header, open: &OpenGeneration) -> Value {
         })),
         "machine": ring.machine.map(|tag| hex(&tag)),
         "development": ring.development,
+        "members": ring.members.iter().map(shown_member).collect::<Vec<_>>(),
+        "replaced": shown_replaced(ring),
+        "removed": ring.removed.iter().map(|it| shown_bytes(it)).collect::<Vec<_>>(),
+        "retirements": ring.retirements.iter().map(shown_retirement).collect::<Vec<_>>(),
+        "superseding": ring.superseding.iter().map(|it| shown_bytes(it)).collect::<Vec<_>>(),
         "writable": open.writable,
-    });
-    // Absent in the vectors of rings of one machine, which are from before there were nodes.
-    if !ring.members.is_empty() {
-        shown["members"] = ring.members.iter().map(shown_member).collect();
-    }
-    shown
+    })
 }
 
 fn shown_key(key: &Key) -> Value {
@@ -135,6 +134,7 @@ fn shown_key(key: &Key) -> Value {
         "created": key.created.0,
         "activated": key.activated.map(|time| time.0),
         "deactivated": key.deactivated.map(|time| time.0),
+        "decrypt_only": key.decrypt_only,
     })
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kekring::crypto::secret::Key32;
-use kekring::keyring::RingId;
 use kekring::keyring::join::{covers, join};
 use kekring::keyring::members::{Member, Membership};
+use kekring::keyring::retirement::Retirement;
 use kekring::keyring::ring::{Activate, Key, KeyState, Proposal, Ring, Tombstone, UnixTime};
+use kekring::keyring::{RingId, RingKeyId};
 use serde_json::{Value, json};
 
 use crate::cases::{cases, hex, key_id, key_ids};
@@ -61,10 +62,63 @@ fn shown(ring: &Ring) -> Value {
     if !ring.members.is_empty() {
         shown["members"] = ring.members.iter().map(shown_member).collect();
     }
-    if !ring.tombstones.is_empty() {
-        shown["tombstones"] = ring.tombstones.iter().map(|tomb| tomb.id.as_str()).collect();
+    let only = ring.keys.iter().filter(|key| key.decrypt_only);
+    for (what, all) in [
+        ("decrypt_only", only.map(|key| json!(key.id.as_str())).collect()),
+        (
+            "tombstones",
+            ring.tombstones.iter().map(shown_tombstone).collect(),
+        ),
+        ("replaced", shown_replaced(ring)),
+        ("removed", ring.removed.iter().map(|it| shown_bytes(it)).collect()),
+        (
+            "retirements",
+            ring.retirements.iter().map(shown_retirement).collect(),
+        ),
+        (
+            "superseding",
+            ring.superseding.iter().map(|it| shown_bytes(it)).collect(),
+        ),
+    ] {
+        let all: Vec<Value> = all;
+        if !all.is_empty() {
+            shown[what] = all.into();
+        }
     }
     shown
+}
+
+/// Bytes in the vectors' spelling.
+pub fn shown_bytes(bytes: &[u8]) -> Value {
+    json!(data_encoding::HEXLOWER.encode(bytes))
+}
+
+/// The fingerprints of replaced ring keys in the vectors' words.
+pub fn shown_replaced(ring: &Ring) -> Vec<Value> {
+    ring.replaced.iter().map(|it| shown_bytes(&it.0)).collect()
+}
+
+/// A destroyed key in the vectors' words.
+pub fn shown_tombstone(tomb: &Tombstone) -> Value {
+    json!({
+        "id": tomb.id.as_str(),
+        "destroyed": tomb.destroyed.0,
+        "evidence": shown_bytes(&tomb.evidence),
+    })
+}
+
+/// A retirement in the vectors' words.
+pub fn shown_retirement(it: &Retirement) -> Value {
+    json!({
+        "id": shown_bytes(&it.id),
+        "keys": it.keys.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+        "not_before": it.not_before.0,
+        "evidence": shown_bytes(&it.evidence),
+        "by": it.by,
+        "skipped": it.skipped,
+        "since": it.since,
+        "withdrawn": it.withdrawn,
+    })
 }
 
 /// A node in the vectors' words.
@@ -84,23 +138,38 @@ fn ring(value: &Value) -> Ring {
     Ring {
         id: RingId(hex(&value["id"]).try_into().unwrap()),
         generation: value["generation"].as_u64().unwrap(),
-        keys: value["keys"].as_array().unwrap().iter().map(key).collect(),
-        tombstones: value["tombstones"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(tombstone)
-            .collect(),
+        keys: list(&value["keys"], key),
+        tombstones: list(&value["tombstones"], tombstone),
         proposal: proposal(&value["proposal"]),
         machine: machine(&value["machine"]),
         development: value["development"].as_bool().unwrap(),
-        members: members(&value["members"]),
+        members: list(&value["members"], member),
+        replaced: list(&value["replaced"], |it| RingKeyId(array(it))),
+        removed: list(&value["removed"], array),
+        retirements: list(&value["retirements"], retirement),
+        superseding: list(&value["superseding"], hex),
     }
 }
 
-/// Absent in the vectors from before there were nodes.
-fn members(value: &Value) -> Vec<Member> {
-    value.as_array().into_iter().flatten().map(member).collect()
+fn list<T>(value: &Value, one: impl Fn(&Value) -> T) -> Vec<T> {
+    value.as_array().unwrap().iter().map(one).collect()
+}
+
+fn array<const N: usize>(value: &Value) -> [u8; N] {
+    hex(value).try_into().unwrap()
+}
+
+fn retirement(value: &Value) -> Retirement {
+    Retirement {
+        id: array(&value["id"]),
+        since: value["since"].as_u64().unwrap(),
+        withdrawn: value["withdrawn"].as_bool().unwrap(),
+        keys: key_ids(&value["keys"]),
+        not_before: UnixTime(value["not_before"].as_u64().unwrap()),
+        evidence: array(&value["evidence"]),
+        by: value["by"].as_str().unwrap().to_owned(),
+        skipped: list(&value["skipped"], |it| it.as_u64().unwrap().try_into().unwrap()),
+    }
 }
 
 fn member(value: &Value) -> Member {
@@ -124,6 +193,7 @@ fn tombstone(value: &Value) -> Tombstone {
     Tombstone {
         id: key_id(&value["id"]),
         destroyed: UnixTime(value["destroyed"].as_u64().unwrap()),
+        evidence: array(&value["evidence"]),
     }
 }
 
@@ -151,5 +221,6 @@ fn key(value: &Value) -> Key {
         created: UnixTime(value["created"].as_u64().unwrap()),
         activated: value["activated"].as_u64().map(UnixTime),
         deactivated: value["deactivated"].as_u64().map(UnixTime),
+        decrypt_only: value["decrypt_only"].as_bool().unwrap(),
     }
 }

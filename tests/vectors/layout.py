@@ -11,7 +11,7 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SUITE = bytes([1, 1])
-FILE, PASSPHRASE, CREDENTIAL = 1, 2, 3
+FILE, PASSPHRASE, CREDENTIAL, HELPER, RECIPIENT = 1, 2, 3, 4, 5
 PRE_ACTIVE, ACTIVE, DEACTIVATED = 1, 2, 3
 AUTO, MANUAL = 1, 2
 REGISTERED, REMOVED = 1, 2
@@ -64,6 +64,18 @@ def field(number, value, always=False, padding=0):
     return varint(number << 3) + varint(int(value), padding)
 
 
+def packed(number, values):
+    """Numbers of a repeated field, as proto3 writes them: in one piece."""
+    return field(number, b"".join(varint(value) for value in values))
+
+
+def zigzag(value):
+    """A 64-bit number with a sign, as `sint64` has it; what does not fit wraps."""
+    value &= (1 << 64) - 1
+    value -= (value >> 63) << 64
+    return (value << 1 ^ value >> 63) & (1 << 64) - 1
+
+
 # --- crypto ---------------------------------------------------------------------------------------------------------
 
 
@@ -77,7 +89,10 @@ def with_field(ctx, data):
 
 
 def hkdf(key, salt, info, length):
-    pseudo_random = hmac.new(salt, key, hashlib.sha256).digest()
+    return expand(hmac.new(salt, key, hashlib.sha256).digest(), info, length)
+
+
+def expand(pseudo_random, info, length):
     out, block = b"", b""
     for number in range(1, length // 32 + 2):
         block = hmac.new(pseudo_random, block + info + bytes([number]), hashlib.sha256).digest()
@@ -88,7 +103,7 @@ def hkdf(key, salt, info, length):
 def seal(key, ctx, plaintext, label, bound=None, aad=None):
     """(salt, nonce, commitment, ciphertext); `bound` is authenticated in place of the context where that differs."""
     salt, nonce = rnd(f"salt {label}"), rnd(f"nonce {label}", 12)
-    okm = hkdf(key, salt, with_field(ctx, nonce), 64)
+    okm = expand(key, sha256(ctx) + salt + nonce, 64)
     commitment = okm[32:]
     if aad is None:
         aad = with_field(ctx if bound is None else bound, commitment)
@@ -107,29 +122,57 @@ def key_id(ring_id, sequence, key):
     return f"k{sequence}-{hkdf(key, ring_id, info, 16).hex()}"
 
 
-def wrapped_seed(ring_id, name, key, plaintext, label, suite=SUITE, fingerprint=None, aad=None):
+def ring_key_id(ring_id, ring_key):
+    return hkdf(ring_key, ring_id, context("kekring/v1/ring-key"), 16)
+
+
+def wrapped_seed(ring_id, name, key, plaintext, label, suite=SUITE, aad=None):
     ctx = context("kekring/v1/wrapped-seed", suite, ring_id, name.encode())
-    fingerprint = bytes.fromhex(name.split("-")[1]) if fingerprint is None else fingerprint
-    return suite + fingerprint + b"".join(seal(key, ctx, plaintext, f"seed {label}", aad=aad))
+    return suite + fingerprint(name) + b"".join(seal(key, ctx, plaintext, f"seed {label}", aad=aad))
 
 
 # --- the stored generation ------------------------------------------------------------------------------------------
 
 
+def after(time, created):
+    return None if time is None else zigzag(time - created)
+
+
 def key_message(key, extra=b""):
     return (
         field(1, key["sequence"])
-        + field(2, key["id"])
-        + field(3, key["material"])
-        + field(4, key["state"])
-        + field(5, key["suspended"])
-        + field(6, key["changed"])
-        + field(7, key["created"])
-        + field(8, key["activated"], always=True)
-        + field(9, key["deactivated"], always=True)
-        + field(10, key["suspension"])
+        + field(2, key["material"])
+        + field(3, key["state"])
+        + field(4, key["changed"])
+        + field(5, key["created"])
+        + field(6, after(key["activated"], key["created"]), always=True)
+        + field(7, after(key["deactivated"], key["created"]), always=True)
+        + field(8, key["suspended"])
+        + field(9, key["suspension"])
+        + field(10, key["decrypt_only"])
         + extra
     )
+
+
+def fingerprint(name):
+    return bytes.fromhex(name.split("-")[1])
+
+
+def tombstone_message(tomb, extra=b""):
+    """`fingerprint` is the name's, unless it is given."""
+    return (
+        field(1, tomb["sequence"])
+        + field(2, tomb.get("fingerprint", fingerprint(tomb["id"])))
+        + field(3, tomb["destroyed"])
+        + field(4, tomb["evidence"])
+        + extra
+    )
+
+
+def digest(names):
+    """Of destroyed keys, in ascending order; nothing where there are none."""
+    said = b"".join(int(name[1:].split("-")[0]).to_bytes(8, "big") + fingerprint(name) for name in names)
+    return sha256(said)[:16] if said else b""
 
 
 def member_message(member, extra=b""):
@@ -142,22 +185,49 @@ def member_message(member, extra=b""):
     )
 
 
-def body_message(keys, tombstones=(), proposal=None, machine=b"", development=False, members=()):
-    tombs = [field(1, t["sequence"]) + field(2, t["id"]) + field(3, t["destroyed"]) for t in tombstones]
-    if proposal is not None:
-        proposal = field(1, proposal["id"]) + field(2, proposal["activate"]) + field(3, proposal["key_id"])
+def retirement_message(it, extra=b""):
+    return (
+        field(1, it["id"])
+        + field(2, it["keys"])
+        + field(3, it["not_before"])
+        + field(4, it["evidence"])
+        + field(5, it["by"])
+        + packed(6, it["skipped"])
+        + field(7, it["since"])
+        + field(8, it["withdrawn"])
+        + extra
+    )
+
+
+def proposal_message(proposal, extra=b""):
+    return field(1, proposal["id"]) + field(2, proposal["activate"]) + field(3, proposal["key_id"]) + extra
+
+
+def body_message(keys, tombstones=(), proposal=None, machine=b"", development=False, members=(), replaced=(), removed=(),
+                 retirements=(), superseding=()):
     return (
         field(1, [key_message(key) for key in keys])
-        + field(2, tombs)
-        + field(3, proposal, always=True)
+        + field(2, [tombstone_message(tomb) for tomb in tombstones])
+        + field(3, proposal and proposal_message(proposal), always=True)
         + field(4, machine)
         + field(5, development)
         + field(6, [member_message(member) for member in members])
+        + field(7, b"".join(replaced))
+        + field(8, b"".join(removed))
+        + field(9, [retirement_message(it) for it in retirements])
+        + field(10, list(superseding))
     )
 
 
 def slot_message(slot):
-    return field(1, slot["id"]) + field(2, slot["kind"]) + field(3, slot["name"]) + field(4, slot["sealed"])
+    return (
+        field(1, slot["id"])
+        + field(2, slot["kind"])
+        + field(3, slot["name"])
+        + field(4, slot["sealed"])
+        + field(5, slot["created"])
+        + field(6, slot["replaces"])
+    )
 
 
 def header_message(header):
@@ -183,7 +253,7 @@ def outer_message(header, sealed, version=1, min_reader=1):
     return field(1, version) + field(2, min_reader) + field(3, header) + field(4, sealed)
 
 
-def framed(message, magic=b"KEKRING\n"):
+def framed(message, magic=b"kekring\n"):
     return magic + message + sha256(magic + message)
 
 
@@ -217,6 +287,13 @@ def recovery_code(code):
     return "-".join(text[n : n + 4] for n in range(0, 56, 4))
 
 
+def authenticated(fields, label, ring_id, ring_key, bend=None):
+    """`bend` changes what the MAC covered."""
+    mac_key = hkdf(ring_key, ring_id, context(label), 32)
+    mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
+    return (bend(fields) if bend else fields) + field(15, mac)
+
+
 def mark_message(mark, ring_key, extra=b"", bend=None):
     """`extra` stands between the last field and the MAC, which covers it; `bend` changes what was covered."""
     fields = (
@@ -231,13 +308,12 @@ def mark_message(mark, ring_key, extra=b"", bend=None):
         + field(9, mark["seen"])
         + extra
     )
-    mac_key = hkdf(ring_key, mark["ring_id"], context("kekring/v1/mark"), 32)
-    mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
-    return (bend(fields) if bend else fields) + field(15, mac)
+    return authenticated(fields, "kekring/v1/mark", mark["ring_id"], ring_key, bend)
 
 
 def acknowledgement_message(said, ring_key, extra=b"", bend=None):
     """As `mark_message`."""
+    watched = [field(1, it["key_id"]) + field(2, it["decrypts"]) for it in said["watched"]]
     fields = (
         field(1, said["version"])
         + field(2, said["ring_id"])
@@ -250,11 +326,11 @@ def acknowledgement_message(said, ring_key, extra=b"", bend=None):
         + field(9, said["shown"])
         + field(10, said["format"])
         + field(11, said["time"])
+        + field(12, watched)
+        + field(13, said["purged"])
         + extra
     )
-    mac_key = hkdf(ring_key, said["ring_id"], context("kekring/v1/acknowledgement"), 32)
-    mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
-    return (bend(fields) if bend else fields) + field(15, mac)
+    return authenticated(fields, "kekring/v1/acknowledgement", said["ring_id"], ring_key, bend)
 
 
 def backup_message(record, ring_key, extra=b"", bend=None):
@@ -268,6 +344,10 @@ def backup_message(record, ring_key, extra=b"", bend=None):
         + field(6, record["written"])
         + extra
     )
-    mac_key = hkdf(ring_key, record["ring_id"], context("kekring/v1/backup"), 32)
-    mac = hmac.new(mac_key, fields, hashlib.sha256).digest()
-    return (bend(fields) if bend else fields) + field(15, mac)
+    return authenticated(fields, "kekring/v1/backup", record["ring_id"], ring_key, bend)
+
+
+def superseded_message(record, ring_key, extra=b"", bend=None):
+    """As `mark_message`; the ring key is the one that was replaced."""
+    fields = field(1, record["version"]) + field(2, record["ring_id"]) + field(3, record["generation"]) + extra
+    return authenticated(fields, "kekring/v1/superseded", record["ring_id"], ring_key, bend)

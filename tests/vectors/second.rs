@@ -3,10 +3,13 @@
 use kekring::crypto::aead;
 use kekring::crypto::kdf::{self, Context};
 use kekring::crypto::secret::Key32;
+use kekring::format::superseded::{self, Superseded};
 use kekring::format::wrapped_seed;
-use kekring::keyring::{KeyId, RingId};
+use kekring::keyring::ring::digest as destroyed_digest;
+use kekring::keyring::{KeyId, RingId, RingKeyId};
 use proptest::prelude::*;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::digest::{SHA256, digest};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
 /// The layout of contexts, written a second time.
@@ -34,6 +37,13 @@ fn expand<const N: usize>(prk: &Prk, info: &[u8]) -> [u8; N] {
 
 fn derive<const N: usize>(key: &[u8; 32], salt: &[u8], info: &[u8]) -> [u8; N] {
     expand(&Salt::new(HKDF_SHA256, salt).extract(key), info)
+}
+
+/// Message key and commitment, the two halves of 64 bytes.
+fn message_key(key: &[u8; 32], context: &[u8], salt: &[u8], nonce: &[u8]) -> ([u8; 32], [u8; 32]) {
+    let info = [digest(&SHA256, context).as_ref(), salt, nonce].concat();
+    let okm: [u8; 64] = expand(&Prk::new_less_safe(HKDF_SHA256, key), &info);
+    (okm[..32].try_into().unwrap(), okm[32..].try_into().unwrap())
 }
 
 fn gcm(key: &[u8]) -> LessSafeKey {
@@ -81,19 +91,12 @@ impl Wrapping {
         ])
     }
 
-    /// Message key and commitment.
-    fn message_key(&self, salt: &[u8], nonce: &[u8]) -> ([u8; 32], [u8; 32]) {
-        let info = [self.context(), context(&[nonce])].concat();
-        let okm: [u8; 64] = derive(&self.key, salt, &info);
-        (okm[..32].try_into().unwrap(), okm[32..].try_into().unwrap())
-    }
-
     fn aad(&self, commitment: &[u8]) -> Aad<Vec<u8>> {
         Aad::from([self.context(), context(&[commitment])].concat())
     }
 
     fn wrap_with_ring(&self, salt: &[u8; 32], nonce: [u8; 12]) -> Vec<u8> {
-        let (key, commitment) = self.message_key(salt, &nonce);
+        let (key, commitment) = message_key(&self.key, &self.context(), salt, &nonce);
         let mut sealed = self.plaintext.clone();
         gcm(&key)
             .seal_in_place_append_tag(
@@ -116,7 +119,7 @@ impl Wrapping {
 
     fn unwrap_with_ring(&self, bytes: &[u8]) -> Vec<u8> {
         let (salt, nonce, commitment) = (&bytes[18..50], &bytes[50..62], &bytes[62..94]);
-        let (key, expected) = self.message_key(salt, nonce);
+        let (key, expected) = message_key(&self.key, &self.context(), salt, nonce);
         assert_eq!(commitment, expected);
         let mut sealed = bytes[94..].to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).unwrap();
@@ -172,11 +175,12 @@ proptest! {
         let key32 = Key32::from_slice(&key).unwrap();
         let sealed = aead::seal_bound(&key32, &ours, &second, &plaintext).unwrap();
 
-        let okm: [u8; 64] = derive(&key, &sealed.salt, &context(&[label.as_bytes(), &sealed.nonce]));
-        prop_assert_eq!(&okm[32..], &sealed.commitment);
+        let once = context(&[label.as_bytes()]);
+        let (message_key, commitment) = message_key(&key, &once, &sealed.salt, &sealed.nonce);
+        prop_assert_eq!(commitment, sealed.commitment);
         let aad = Aad::from(context(&[label.as_bytes(), &bound, &sealed.commitment]));
         let mut text = sealed.ciphertext;
-        let opened = gcm(&okm[..32]).open_in_place(Nonce::assume_unique_for_key(sealed.nonce), aad, &mut text);
+        let opened = gcm(&message_key).open_in_place(Nonce::assume_unique_for_key(sealed.nonce), aad, &mut text);
         prop_assert_eq!(opened.unwrap(), plaintext);
     }
 
@@ -194,6 +198,45 @@ proptest! {
         prop_assert_eq!(derived.expose(), &expected);
         let hmac = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
         prop_assert!(ring::hmac::verify(&hmac, &field, &mac).is_ok());
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_ring_key_is_the_one_that_ring_derives(
+        key in any::<[u8; 32]>(), ring in any::<[u8; 16]>(),
+    ) {
+        let ours = RingKeyId::of(RingId(ring), &Key32::from_slice(&key).unwrap());
+
+        let expected: [u8; 16] = derive(&key, &ring, &context(&[b"kekring/v1/ring-key"]));
+        prop_assert_eq!(ours.0, expected);
+    }
+
+    #[test]
+    fn the_digest_of_destroyed_keys_is_the_one_that_ring_makes(
+        destroyed in prop::collection::btree_set((1..=u64::MAX, any::<[u8; 16]>()), 0..5),
+    ) {
+        let ids: Vec<_> = destroyed.iter().map(|(sequence, part)| KeyId::from_parts(*sequence, *part).unwrap()).collect();
+
+        let ours = destroyed_digest(ids.iter());
+
+        let said: Vec<u8> = destroyed.iter().flat_map(|(sequence, part)| [&sequence.to_be_bytes()[..], part].concat()).collect();
+        let expected = digest(&SHA256, &said);
+        prop_assert_eq!(ours.as_ref().map(|it| it.as_slice()), (!said.is_empty()).then(|| &expected.as_ref()[..16]));
+    }
+
+    #[test]
+    fn kekring_reads_the_record_of_a_replaced_ring_key_that_ring_authenticates(
+        key in any::<[u8; 32]>(), ring in any::<[u8; 16]>(), generation in 1..0x80_u8,
+    ) {
+        // Version 1, the ring's name, a generation of one byte: fields 1 to 3 in protobuf.
+        let said = [&[0x08, 0x01, 0x12, 0x10], ring.as_slice(), &[0x18, generation]].concat();
+        let mac_key: [u8; 32] = derive(&key, &ring, &context(&[b"kekring/v1/superseded"]));
+        let mac = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &mac_key), &said);
+        let bytes = [&said, &[0x7a, 0x20][..], mac.as_ref()].concat();
+
+        let replaced = Key32::from_slice(&key).unwrap();
+        let record = Superseded { ring_id: RingId(ring), generation: generation.into() };
+        prop_assert_eq!(superseded::decode(&bytes, &replaced), Ok(record));
+        prop_assert_eq!(record.encode(&replaced), bytes);
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! `wrapped-seed.json`, `mark.json`, `acknowledgement.json` and `backup.json`.
+//! `wrapped-seed.json`, `mark.json`, `acknowledgement.json`, `backup.json` and `superseded.json`.
 
-use kekring::format::{backup, mark, node, wrapped_seed};
+use kekring::format::{backup, mark, node, superseded, wrapped_seed};
 use kekring::keyring::RingId;
+
+use serde_json::json;
 
 use crate::cases::{cases, hex, key_id, key_ids};
 
@@ -32,7 +34,10 @@ fn a_mark_opens_or_is_refused_as_its_vector_says() {
         assert_eq!(mark.hash.as_slice(), hex(&expect["hash"]));
         assert_eq!(mark.reported, key_id(&expect["key_id"]));
         assert_eq!(mark.suspended, key_ids(&expect["suspended"]));
-        assert_eq!(mark.destroyed, key_ids(&expect["destroyed"]));
+        assert_eq!(
+            mark.destroyed.map(Vec::from).unwrap_or_default(),
+            hex(&expect["destroyed"])
+        );
         assert_eq!(mark.seen.0, expect["seen"].as_u64().unwrap());
         assert_eq!(mark.encode(&ring_key), bytes, "{}", case.name());
     }
@@ -84,6 +89,15 @@ fn an_acknowledgement_opens_or_is_refused_as_its_vector_says() {
         assert_eq!(shown, hex(&expect["shown"]));
         assert_eq!(u64::from(said.format), expect["format"].as_u64().unwrap());
         assert_eq!(said.time.0, expect["time"].as_u64().unwrap());
+        let watched = said
+            .watched
+            .iter()
+            .map(|(id, decrypts)| json!({"key_id": id.as_str(), "decrypts": decrypts}));
+        assert_eq!(json!(watched.collect::<Vec<_>>()), expect["watched"]);
+        assert_eq!(
+            said.purged.map(Vec::from).unwrap_or_default(),
+            hex(&expect["purged"])
+        );
         assert_eq!(said.encode(&ring_key), bytes, "{}", case.name());
     }
 }
@@ -105,5 +119,24 @@ fn the_record_of_a_backup_opens_or_is_refused_as_its_vector_says() {
         assert_eq!(record.newest, key_id(&expect["key_id"]));
         assert_eq!(record.written.0, expect["written"].as_u64().unwrap());
         assert_eq!(record.encode(&ring_key), bytes, "{}", case.name());
+    }
+}
+
+#[test]
+fn the_record_of_a_replaced_ring_key_opens_or_is_refused_as_its_vector_says() {
+    for case in cases("superseded.json") {
+        let (bytes, ring_key) = (case.bytes("bytes"), case.key("ring_key"));
+
+        let outcome = superseded::decode(&bytes, &ring_key);
+
+        let Some(record) = case.judge(outcome) else {
+            continue;
+        };
+        let expect = &case.0["expect"];
+        assert_eq!(record.ring_id.0.as_slice(), hex(&expect["ring_id"]));
+        assert_eq!(record.generation, expect["generation"].as_u64().unwrap());
+        assert_eq!(record.encode(&ring_key), bytes, "{}", case.name());
+        assert_eq!(superseded::claimed(&bytes), Some(record.generation));
+        assert!(bytes.len() <= superseded::MAX_LEN);
     }
 }

@@ -16,7 +16,7 @@ use prost::Message;
 use super::{Case, choice, quiet};
 
 const VECTORS: &str = include_str!("../../../tests/vectors/generation.json");
-const MAGIC: &[u8] = b"KEKRING\n";
+const MAGIC: &[u8] = b"kekring\n";
 const BODY: &str = "kekring/v1/body";
 
 pub struct World {

@@ -13,9 +13,10 @@ use crate::cli::room;
 use crate::cli::root::{Tried, id, tried};
 use crate::cli::rotate::clocks;
 use crate::config::{Config, Store, shown_duration};
-use crate::custody::{Custody, Opened, Room};
+use crate::custody::{Custody, Opened, Passed, Room};
+use crate::keyring::NotServing;
 use crate::keyring::schedule::{self, Clocks, Due};
-use crate::store::Stray;
+use crate::store::{Stray, shell_word};
 use crate::telemetry::now;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -23,7 +24,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Opens the ring, or this node's copy of it. No root but those of the configuration is tried, and nobody is asked.
 pub(super) fn open(config: &Config, findings: &mut Findings) -> Option<Opened> {
     let dir = config.ring.store.local();
-    let shown = dir.display();
+    let shown = dir.display().to_string();
     if !is_for_us(dir) {
         findings.skipped("ring/opens", shown, "it is another user's", "run it as root");
         return None;
@@ -31,7 +32,7 @@ pub(super) fn open(config: &Config, findings: &mut Findings) -> Option<Opened> {
     let custody = match own_custody(config) {
         Ok(custody) => custody,
         Err(why) => {
-            fail(&shown.to_string(), &why, findings);
+            fail(&shown, &why, findings);
             return None;
         }
     };
@@ -41,8 +42,9 @@ pub(super) fn open(config: &Config, findings: &mut Findings) -> Option<Opened> {
                 "ring {}, generation {}, opens",
                 opened.ring.id, opened.ring.generation
             );
-            findings.ok("ring/opens", shown, text);
+            findings.ok("ring/opens", &shown, text);
             roots(&custody, &opened, findings);
+            beside(&shown, &custody, &opened, findings);
             Some(opened)
         }
         Err(why) => {
@@ -83,6 +85,47 @@ fn roots(custody: &Custody, opened: &Opened, findings: &mut Findings) {
             ),
             slots => findings.ok("ring/root", root, format!("it opens slot {}", slots.join(", "))),
         }
+    }
+}
+
+/// What lies among the ring's files and in the mirror that is not the ring: what can go, and what is the only place of a key.
+fn beside(shown: &str, custody: &Custody, opened: &Opened, findings: &mut Findings) {
+    let found = custody.beside(opened);
+    for (_, place) in &found.covered {
+        findings.warning(
+            "ring/leftover",
+            place,
+            "it is under a ring key that was replaced, so that a removed root may open it, and the ring has every key of it",
+            format!("`rm {}`", shell_word(place)),
+        );
+    }
+    for passed in &found.passed {
+        findings.warning(
+            "ring/passed-over",
+            &passed.place,
+            format!("{}; nothing of it counts", passed.holds()),
+            format!("`kekring restore {}`", shell_word(&passed.place)),
+        );
+    }
+    for place in &found.unopened {
+        findings.warning(
+            "ring/unopened",
+            place,
+            "it opens with no ring key that is at hand here, so nobody knows what it holds",
+            format!(
+                "`kekring restore {} --open-with -` asks for a recovery code, and without `--open-with` the roots of the configuration are tried; delete nothing that it has not taken in",
+                shell_word(place)
+            ),
+        );
+    }
+    let unfinished: Vec<String> = opened.unfinished().map(id).collect();
+    if !unfinished.is_empty() {
+        findings.failure(
+            "ring/removal",
+            shown,
+            "another history of the ring removed a root slot that is still there, and the ring does not rotate",
+            format!("`kekring root remove {}`", unfinished.join(" ")),
+        );
     }
 }
 
@@ -139,7 +182,12 @@ fn state(shown: &str, opened: &Opened, findings: &mut Findings) {
             "ring/serves",
             shown,
             format!("no key can be reported: {why}"),
-            "see what is said of frozen",
+            match why {
+                NotServing::Superseded(_) => {
+                    "bring a root that opens the new ring key, as another node has it, and restart `kekring serve`"
+                }
+                _ => "see what is said of frozen",
+            },
         ),
         None => findings.ok("ring/serves", shown, "its active key can be used"),
     }
@@ -186,11 +234,11 @@ fn copies(shown: &str, opened: &Opened, findings: &mut Findings) {
             "it grows no faster than its period asks for",
         ),
     }
-    let said = [growth, opened.backup_warning()];
-    let others = opened
-        .warnings
-        .iter()
-        .filter(|it| !said.iter().flatten().any(|said| said == *it));
+    // Each of these has a finding of its own.
+    let said = [growth, opened.backup_warning(), opened.removal_warning()];
+    let passed = opened.passed.iter().map(Passed::warning);
+    let said: Vec<String> = said.into_iter().flatten().chain(passed).collect();
+    let others = opened.warnings.iter().filter(|it| !said.contains(it));
     let mut sound = true;
     for warning in others {
         sound = false;

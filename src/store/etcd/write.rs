@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{EtcdStore, bounded};
+use super::{Entry, EtcdStore, bounded};
 use crate::etcd::{
     Compare, EtcdError, KeyValue, LeaseId, MAX_REQUEST, Op, Range, Revision, Span, Target, Txn, WITHIN,
 };
+use crate::format::covered::Covered;
+use crate::format::superseded;
 use crate::store::{StoreError, Verify};
 
 /// A generation to become the head.
@@ -18,10 +20,10 @@ pub struct Change<'a> {
     pub head: Option<&'a str>,
     /// The nonce must still be this one, and goes; none: there must be none.
     pub fork: Option<[u8; 16]>,
-    /// Names of generations that were shown and are in this one.
-    pub joined: &'a [String],
-    /// Names of earlier generations that go.
-    pub prune: &'a [String],
+    /// Generations that were shown and are in this one: they go, as they were put there then.
+    pub joined: &'a [(Covered, Revision)],
+    /// Records of replaced ring keys that are left with it.
+    pub superseded: &'a [Vec<u8>],
 }
 
 /// What keeps a node's word on itself alive.
@@ -30,6 +32,10 @@ pub struct Pulse(Option<LeaseId>);
 
 /// How long it stays after a node has fallen silent.
 const LEASE: Duration = Duration::from_secs(30);
+/// Most generations that go in one transaction: well within what etcd does at once.
+const MOST_REMOVED: usize = 32;
+/// Names of what stays that are shown.
+const MOST_SHOWN: u32 = 8;
 
 impl EtcdStore {
     /// Makes a generation the head, reads it back, and gives it to `verify`. [`StoreError::Conflict`] where a condition no
@@ -81,7 +87,7 @@ impl EtcdStore {
     fn transaction(&self, id: &[u8; 16], change: &Change<'_>) -> Result<Txn, StoreError> {
         let (head, fork) = (self.span(id, "head")?, self.span(id, "fork")?);
         let first = change.head.is_none() && change.fork.is_none();
-        let compares = vec![
+        let mut compares = vec![
             match first {
                 // And the only one.
                 true => Compare::absent(Span::prefix(format!("{}/", self.prefix))?),
@@ -96,11 +102,13 @@ impl EtcdStore {
         if change.fork.is_some() {
             then.push(Op::Delete(fork));
         }
-        for name in change.joined {
-            then.push(Op::Delete(self.span(id, &format!("shown/{name}"))?));
+        for (covered, at) in change.joined.iter().filter(|(it, _)| it.is_by(change.bytes)) {
+            let key = self.span(id, &format!("shown/{}", covered.name()))?;
+            compares.push(Compare::unchanged(key.clone(), *at));
+            then.push(Op::Delete(key));
         }
-        for name in change.prune.iter().filter(|name| *name != change.name) {
-            then.push(Op::Delete(self.span(id, &format!("gen/{name}"))?));
+        for record in change.superseded {
+            then.push(self.leave(id, record)?);
         }
         Ok(Txn {
             compares,
@@ -122,7 +130,11 @@ impl EtcdStore {
     }
 
     fn generation(&self, id: &[u8; 16], name: &str) -> Result<Option<KeyValue>, StoreError> {
-        let range = Range::of(self.span(id, &format!("gen/{name}"))?);
+        self.value(id, &format!("gen/{name}"))
+    }
+
+    fn value(&self, id: &[u8; 16], name: &str) -> Result<Option<KeyValue>, StoreError> {
+        let range = Range::of(self.span(id, name)?);
         Ok(self.client.range(&range, WITHIN)?.kvs.into_iter().next())
     }
 
@@ -134,7 +146,7 @@ impl EtcdStore {
             head: None,
             fork: None,
             joined: &[],
-            prune: &[],
+            superseded: &[],
         };
         self.commit(id, &first, &|_| Ok(()), WITHIN)
     }
@@ -145,17 +157,17 @@ impl EtcdStore {
         self.put(Vec::new(), key, bytes, within)
     }
 
-    /// Puts the head's own bytes in place of `damaged`, or where there is nothing, while it is the head.
+    /// Puts the head's own bytes in place of what was read at `damaged`, or where there is nothing, while it is the head.
     pub fn put_back(
         &self,
         id: [u8; 16],
         head: &str,
-        damaged: Option<&[u8]>,
+        damaged: Option<Revision>,
         bytes: &[u8],
         within: Duration,
     ) -> Result<(), StoreError> {
         let (head_key, key) = (self.span(&id, "head")?, self.span(&id, &format!("gen/{head}"))?);
-        let compares = vec![still(&head_key, Some(head.as_bytes())), still(&key, damaged)];
+        let compares = vec![still(&head_key, Some(head.as_bytes())), as_read(&key, damaged)];
         self.put(compares, key, bytes, within)
     }
 
@@ -169,11 +181,7 @@ impl EtcdStore {
         within: Duration,
     ) -> Result<(), StoreError> {
         let key = self.span(&id, &format!("nodes/{node}"))?;
-        let same = match known {
-            Some(at) => Compare::unchanged(key.clone(), at),
-            None => Compare::absent(key.clone()),
-        };
-        self.put(vec![same], key, bytes, within)
+        self.put(vec![as_read(&key, known)], key, bytes, within)
     }
 
     /// Writes the nonce of a fork while the head is still `head` and the nonce `instead_of`.
@@ -225,14 +233,43 @@ impl EtcdStore {
         Ok(())
     }
 
-    /// Takes the whole ring out of etcd, where its head is still this one and histories have not parted.
-    pub fn take_away(&self, id: [u8; 16], head: &str) -> Result<(), StoreError> {
+    /// Takes the ring out of etcd, where its head is still as it was read and histories have not parted: the head, of the other
+    /// generations those that are proven to be covered by it, and what is said of nodes. Returns what is still there, a few
+    /// names of it.
+    pub fn take_away(
+        &self,
+        id: [u8; 16],
+        head: &Entry,
+        (older, shown): (&[Covered], &[Covered]),
+    ) -> Result<Vec<String>, StoreError> {
+        self.remove_generations(older, &[])?;
+        self.remove_shown(shown)?;
+        let (head_key, newest) = (
+            self.span(&id, "head")?,
+            self.span(&id, &format!("gen/{}", head.name))?,
+        );
         let compares = vec![
-            still(&self.span(&id, "head")?, Some(head.as_bytes())),
+            still(&head_key, Some(head.name.as_bytes())),
+            Compare::unchanged(newest.clone(), head.at),
             still(&self.span(&id, "fork")?, None),
         ];
-        let all = Op::Delete(Span::prefix(self.key(&id, ""))?);
-        self.change(compares, all, WITHIN)
+        let mut then = vec![Op::Delete(head_key), Op::Delete(newest)];
+        then.push(Op::Delete(self.span(&id, "backup")?));
+        for directory in ["nodes/", "live/", "superseded/"] {
+            then.push(Op::Delete(Span::prefix(self.key(&id, directory))?));
+        }
+        let txn = Txn {
+            compares,
+            then,
+            otherwise: Vec::new(),
+        };
+        if !self.client.txn(txn, WITHIN)?.succeeded {
+            return Err(self.conflict());
+        }
+        let mut rest = Range::of(Span::prefix(self.key(&id, ""))?);
+        (rest.keys_only, rest.limit) = (true, MOST_SHOWN);
+        let found = self.client.range(&rest, WITHIN)?.kvs;
+        Ok(found.iter().map(|kv| kv.key.escape_ascii().to_string()).collect())
     }
 
     pub(super) fn put_backup(&self, record: &[u8]) -> Result<(), StoreError> {
@@ -245,30 +282,80 @@ impl EtcdStore {
         }
     }
 
-    pub(super) fn remove_generations(&self, names: &[String]) -> Result<(), StoreError> {
-        let Some(id) = self.id.get().filter(|_| !names.is_empty()) else {
-            return Ok(());
+    /// Deletes generations of the ring's history by what is proven of them, and leaves records of replaced ring keys in the same
+    /// transaction: while the head is the one for whose sake they go, and histories have not parted. Returns the names that are
+    /// gone.
+    pub fn remove_generations(
+        &self,
+        gone: &[Covered],
+        leaving: &[Vec<u8>],
+    ) -> Result<Vec<String>, StoreError> {
+        self.remove_from("gen", gone, leaving)
+    }
+
+    /// The same of what nodes have shown.
+    pub fn remove_shown(&self, gone: &[Covered]) -> Result<Vec<String>, StoreError> {
+        self.remove_from("shown", gone, &[])
+    }
+
+    fn remove_from(
+        &self,
+        directory: &str,
+        gone: &[Covered],
+        leaving: &[Vec<u8>],
+    ) -> Result<Vec<String>, StoreError> {
+        let Some(id) = self.id.get().filter(|_| !gone.is_empty() || !leaving.is_empty()) else {
+            return Ok(Vec::new());
         };
-        let head = self.span(id, "head")?;
-        let found = self.client.range(&Range::of(head.clone()), WITHIN)?;
+        let (head_key, fork) = (self.span(id, "head")?, self.span(id, "fork")?);
+        let found = self.client.range(&Range::of(head_key.clone()), WITHIN)?;
         // A head that came back from an earlier time may be what was to go.
-        let Some(kv) = found.kvs.first() else {
-            return Ok(());
+        let Some(head) = found.kvs.into_iter().next() else {
+            return Ok(Vec::new());
         };
-        let older = names.iter().filter(|name| name.as_bytes() != kv.value);
-        let spans = older.map(|name| self.span(id, &format!("gen/{name}")));
-        let then: Vec<Op> = spans.map(|span| span.map(Op::Delete)).collect::<Result<_, _>>()?;
-        if then.is_empty() {
-            return Ok(());
+        let name = String::from_utf8_lossy(&head.value).into_owned();
+        let newest = self.value(id, &format!("gen/{name}"))?.map(|kv| kv.value);
+        let stays = |it: &&Covered| newest.as_ref().is_some_and(|newest| it.is_by(newest));
+        let mut old = Vec::new();
+        for covered in gone.iter().filter(stays) {
+            let key = format!("{directory}/{}", covered.name());
+            let there = self.value(id, &key)?.filter(|kv| covered.is(&kv.value));
+            old.extend(there.map(|kv| (covered.name(), key, kv.mod_revision)));
         }
-        let txn = Txn {
-            compares: vec![Compare::unchanged(head, kv.mod_revision)],
-            then,
-            otherwise: Vec::new(),
-        };
-        // Where another head has come meanwhile, whoever put it there has removed what is too much.
-        self.client.txn(txn, WITHIN)?;
-        Ok(())
+        let records = leaving.iter().map(|record| self.leave(id, record));
+        let mut then: Vec<Op> = records.collect::<Result<_, _>>()?;
+        let (mut batches, mut removed) = (old.chunks(MOST_REMOVED), Vec::new());
+        let mut few = batches.next().unwrap_or_default();
+        loop {
+            let mut compares = vec![
+                Compare::unchanged(head_key.clone(), head.mod_revision),
+                still(&fork, None),
+            ];
+            for (_, key, at) in few {
+                let span = self.span(id, key)?;
+                compares.push(Compare::unchanged(span.clone(), *at));
+                then.push(Op::Delete(span));
+            }
+            let txn = Txn {
+                compares,
+                then: std::mem::take(&mut then),
+                otherwise: Vec::new(),
+            };
+            // Where another head has come meanwhile, whoever reads it removes what is too much.
+            if txn.then.is_empty() || !self.client.txn(txn, WITHIN)?.succeeded {
+                return Ok(removed);
+            }
+            removed.extend(few.iter().map(|(name, _, _)| (*name).to_owned()));
+            few = match batches.next() {
+                Some(next) => next,
+                None => return Ok(removed),
+            };
+        }
+    }
+
+    /// Puts a record of a replaced ring key where a node that holds that key finds it.
+    fn leave(&self, id: &[u8; 16], record: &[u8]) -> Result<Op, StoreError> {
+        Ok(put(self.span(id, &superseded::name(record))?, record))
     }
 
     /// A small change that may be repeated; what is not known of it is found out by reading again.
@@ -300,7 +387,7 @@ impl EtcdStore {
         Ok(Span::key(self.key(id, name))?)
     }
 
-    fn conflict(&self) -> StoreError {
+    pub(super) fn conflict(&self) -> StoreError {
         StoreError::Conflict(self.shown.clone())
     }
 }
@@ -309,6 +396,14 @@ impl EtcdStore {
 fn still(key: &Span, value: Option<&[u8]>) -> Compare {
     match value {
         Some(value) => Compare::equal(key.clone(), Target::Value(value.to_vec())),
+        None => Compare::absent(key.clone()),
+    }
+}
+
+/// That a key is as it was read at that revision; none: that it is not there.
+fn as_read(key: &Span, known: Option<Revision>) -> Compare {
+    match known {
+        Some(at) => Compare::unchanged(key.clone(), at),
         None => Compare::absent(key.clone()),
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Dir, Mode, OFlags, open};
 
 use super::write::{LOCK, UNFINISHED};
-use super::{BACKUP, INSTANCE, MARK};
+use super::{ASIDE, BACKUP, INSTANCE, MARK, SUPERSEDED};
 use crate::format::generation::MAX_LEN;
 use crate::store::{Stamp, StoreError};
 
@@ -42,7 +42,8 @@ pub enum Stray {
 /// What a name in a ring's directory is, unless it is one of ours.
 pub(super) fn stray(name: &str) -> Option<Stray> {
     let lower = name.to_ascii_lowercase();
-    if parse_name(name).is_some() || [MARK, BACKUP, INSTANCE, LOCK].contains(&name) {
+    let ours = [MARK, BACKUP, INSTANCE, LOCK, SUPERSEDED].contains(&name) || name.starts_with(ASIDE);
+    if parse_name(name).is_some() || ours {
         None
     } else if name.starts_with(UNFINISHED) {
         Some(Stray::Unfinished)

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use rustix::thread::CapabilitySet;
 
-use super::inspect::{entries, names, parse_name, unavailable};
+use super::inspect::{entries, unavailable};
 use crate::format::generation;
-use crate::store::{KEPT, StoreError, Verify};
+use crate::store::{StoreError, Verify};
 
 /// How long a writer waits for another one.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -227,12 +227,17 @@ pub(super) fn remove_unfinished(dir: &Path) {
     }
 }
 
-/// A place that was brought up to date keeps as many as the store does.
-pub(super) fn prune_place(dir: &Path) -> Result<(), StoreError> {
-    let mut kept = names(dir)?.0;
-    kept.sort_unstable_by_key(|name| std::cmp::Reverse(parse_name(name).map(|(number, _)| number)));
-    for old in kept.iter().skip(KEPT) {
-        let _ = fs::remove_file(dir.join(old));
+/// Moves files into a directory beside them, which is made where it is not there. Both names of a file are durable after it.
+pub(super) fn move_aside(dir: &Path, aside: &Path, owner: Owner, names: &[&str]) -> io::Result<Vec<String>> {
+    make_directory(aside)?;
+    give(&File::open(aside)?, owner)?;
+    let mut moved = Vec::new();
+    for name in names {
+        let target = aside.join(name);
+        fs::rename(dir.join(name), &target)?;
+        moved.push(target.display().to_string());
     }
-    Ok(())
+    sync_directory(aside)?;
+    sync_directory(dir)?;
+    Ok(moved)
 }

@@ -1,0 +1,174 @@
+//! Nothing is deleted but what the durable ring is proven to have: not by a removal, not in the mirror, not by number.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kekring::custody::{CommitError, Custody, Opened};
+use kekring::format::covered::Durable;
+use kekring::keyring::{KeyId, lifecycle};
+use kekring::root::RootKey;
+use kekring::store::{FileStore, RingStore};
+
+use crate::bench::{Bench, NOW, file_root, generations, key, put};
+
+/// Names and bytes of generations.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn keys(opened: &Opened) -> BTreeSet<KeyId> {
+    opened.ring.keys.iter().map(|key| key.id.clone()).collect()
+}
+
+fn second(bench: &Bench) -> PathBuf {
+    let path = bench.path("second.key");
+    put(&path, &[7; 32]);
+    path
+}
+
+/// A mirrored ring with two roots, and a history of it that went on elsewhere before the first root was removed here.
+fn parted() -> (Bench, Custody, Files, BTreeSet<KeyId>) {
+    let bench = Bench::mirrored();
+    let second = second(&bench);
+    let both = bench
+        .custody()
+        .add_slots(&bench.open(), &[file_root(&second)], NOW)
+        .unwrap();
+    let elsewhere = bench.path("elsewhere");
+    let store = FileStore::new(elsewhere.clone(), None);
+    store.create_directories().unwrap();
+    put(&elsewhere.join(&both.head.name), &both.head.bytes);
+    let there = Custody {
+        store: Box::new(store),
+        ..bench.custody()
+    };
+    let mut opened = there.open(None, NOW).unwrap();
+    for _ in 0..5 {
+        let next = lifecycle::activate(&opened.ring, key(), NOW).unwrap();
+        opened = there.commit(&opened, next, NOW).unwrap();
+    }
+    let files = generations(&elsewhere).into_iter().map(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        (name, fs::read(path).unwrap())
+    });
+    let files = files.collect();
+    let here = bench.open();
+    let roots = [file_root(&bench.path("root.key")), file_root(&second)];
+    let roots: Vec<&dyn RootKey> = roots.iter().map(AsRef::as_ref).collect();
+    let gone = [here.head.header.slots[0].id];
+    bench.custody().remove_slots(&here, &gone, &roots, NOW).unwrap();
+    let custody = bench.custody_with(vec![file_root(&second)]);
+    (bench, custody, files, keys(&opened))
+}
+
+fn write_all(dir: &Path, files: &[(String, Vec<u8>)]) {
+    for (name, bytes) in files {
+        put(&dir.join(name), bytes);
+    }
+}
+
+#[test]
+fn finishing_a_removal_deletes_no_history_that_holds_keys_which_the_ring_lacks() {
+    for place in ["ring", "mirror"] {
+        let (bench, custody, files, theirs) = parted();
+        write_all(&bench.path(place), &files);
+
+        let opened = custody.open(None, NOW).unwrap();
+        custody.finish_removal(&opened, NOW).unwrap();
+        for _ in 0..8 {
+            let opened = custody.open(None, NOW).unwrap();
+            let next = lifecycle::activate(&opened.ring, key(), NOW).unwrap();
+            custody.commit(&opened, next, NOW).unwrap();
+        }
+
+        let left = keys_in(&bench.path(place), &custody);
+        assert!(theirs.is_subset(&left), "{place}: {:?}", theirs.difference(&left));
+    }
+}
+
+/// Every key in every generation of a directory that the roots open.
+fn keys_in(dir: &Path, custody: &Custody) -> BTreeSet<KeyId> {
+    let mut all = BTreeSet::new();
+    for path in generations(dir) {
+        let backup = kekring::store::Backup::read(&path).unwrap();
+        if let Ok(opened) = custody.open_backup(&backup, None, NOW) {
+            all.extend(keys(&opened));
+        }
+    }
+    all
+}
+
+#[test]
+fn a_join_that_is_in_memory_alone_deletes_nothing() {
+    let bench = Bench::new();
+    bench.rotate();
+    let (place, other) = (bench.newest(), fs::read(bench.newest()).unwrap());
+    fs::remove_file(&place).unwrap();
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+    bench.rotate();
+    put(&place, &other);
+    let opened = bench.open();
+    assert!(opened.joined);
+
+    let refused = bench.custody().finish_removal(&opened, NOW).unwrap_err();
+
+    assert!(matches!(refused, CommitError::NotStored), "{refused}");
+    assert!(place.exists());
+    // Nor is there a proof for it: the stored head does not say what the other history says.
+    let durable = Durable::read(&opened.head.bytes, &opened.ring_key).unwrap();
+    let theirs = kekring::format::generation::parse(&other).unwrap();
+    let ring = theirs.open(&opened.ring_key).unwrap().ring;
+    assert!(
+        durable
+            .covers("gen", theirs.hash, &ring, opened.lineage())
+            .is_none()
+    );
+}
+
+#[test]
+fn what_does_not_open_here_stays_in_the_mirror_however_many_rotations_come() {
+    let bench = Bench::mirrored();
+    bench.rotate();
+    let other = Bench::new();
+    let strangers = fs::read(other.newest()).unwrap();
+    let stays = [
+        ("gen-1-aaaaaaaa.ring", strangers),
+        ("gen-2-bbbbbbbb.ring", b"garbage".to_vec()),
+    ];
+    for (name, bytes) in &stays {
+        put(&bench.path("mirror").join(name), bytes);
+    }
+
+    for _ in 0..8 {
+        bench.rotate();
+    }
+
+    for (name, bytes) in &stays {
+        assert_eq!(
+            fs::read(bench.path("mirror").join(name)).unwrap(),
+            *bytes,
+            "{name}"
+        );
+    }
+    let own = generations(&bench.path("mirror")).len();
+    assert_eq!(own, stays.len() + 5, "and of what the ring wrote there, five");
+}
+
+#[test]
+fn a_deletion_takes_the_very_bytes_and_no_others_of_that_name() {
+    let bench = Bench::new();
+    bench.rotate();
+    let opened = bench.open();
+    let older = &bench.generations()[0];
+    let stored = kekring::format::generation::parse(&fs::read(older).unwrap()).unwrap();
+    let ring = stored.open(&opened.ring_key).unwrap().ring;
+    let durable = Durable::read(&opened.head.bytes, &opened.ring_key).unwrap();
+    let name = older.file_name().unwrap().to_str().unwrap();
+    let proof = durable
+        .covers(name, stored.hash, &ring, opened.lineage())
+        .unwrap();
+    fs::write(older, b"other bytes").unwrap();
+
+    bench.store().remove(std::slice::from_ref(&proof), &[]).unwrap();
+
+    assert_eq!(fs::read(older).unwrap(), b"other bytes");
+}
