@@ -364,7 +364,7 @@ fn bring(
     copy: &Opened,
     here: Option<&Opened>,
 ) -> Result<Restored, Failure> {
-    if here.is_some_and(|here| says_it_all(here, copy)) {
+    if here.is_some_and(|here| here.says_it_all(copy)) {
         return Ok(Restored::Nothing);
     }
     let (id, name) = (copy.ring.id.0, copy.head.name.as_str());
@@ -412,8 +412,4 @@ fn other_ring(file: &Path, copy: &Opened, here: &str) -> Failure {
         ),
         "use a backup of the ring that belongs here; another ring needs a configuration of its own, and nothing was changed",
     )
-}
-
-fn says_it_all(here: &Opened, copy: &Opened) -> bool {
-    here.head.header.generation >= copy.head.header.generation && covers(&here.ring, &copy.ring)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::open::{Candidate, Given, Opening, candidates};
 use super::{Custody, Derivations, OpenError};
-use crate::format::generation::{self, Hash};
+use crate::format::generation::Hash;
 use crate::format::mark;
 use crate::keyring::ring::Ring;
 use crate::keyring::{RingKeyId, lineage};
@@ -29,20 +29,13 @@ impl Custody {
         let place = store.describe();
         let opening = self.open_all(&place, found, &[], given.held, &mut Derivations::of_an_opening());
         match (opening.versions.into_iter().next(), opening.locked) {
-            (Some(version), _) if mark::decode(&mark.bytes, &version.key).is_ok() => {
-                let bytes = version.bytes;
-                let parsed = generation::parse(&bytes).ok();
-                Ok(parsed
-                    .map(|stored| Candidate {
-                        name: version.name,
-                        place: version.place,
-                        own: false,
-                        bytes,
-                        stored,
-                    })
-                    .into_iter()
-                    .collect())
-            }
+            (Some(version), _) if mark::decode(&mark.bytes, &version.key).is_ok() => Ok(vec![Candidate {
+                name: version.name,
+                place: version.place,
+                own: false,
+                bytes: version.bytes,
+                stored: version.stored,
+            }]),
             (None, Some(locked)) => Err(locked),
             _ => Ok(Vec::new()),
         }

@@ -69,8 +69,7 @@ impl Custody {
         };
         match Relation::of(here, copy) {
             Relation::Same => {
-                let later = here.head.header.generation >= copy.head.header.generation;
-                if later && join::covers(&here.ring, &copy.ring) {
+                if here.says_it_all(copy) {
                     return Ok(Restored::Nothing);
                 }
                 self.put_backup(backup)?;
@@ -252,6 +251,12 @@ pub struct Unreadable {
 }
 
 impl Opened {
+    /// Whether the ring has everything that a backup under its own ring key has.
+    pub fn says_it_all(&self, copy: &Self) -> bool {
+        let later = self.head.header.generation >= copy.head.header.generation;
+        later && join::covers(&self.ring, &copy.ring)
+    }
+
     /// The highest sequence that is known here: of a key, a destroyed key, or a report.
     fn highest(&self) -> u64 {
         let reported = self.mark.iter().map(|mark| mark.reported.sequence());
