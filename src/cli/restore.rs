@@ -328,7 +328,7 @@ fn told(restored: &Restored, same: bool, file: &Path, copy: &Opened) -> String {
             "{shown} is sealed under a ring key that was replaced: its keys are taken in, to decrypt and nothing else"
         ),
         Restored::WentOver(active) => format!(
-            "{shown} is from after a root was removed, and the ring here from before: its ring key and root slots are the ring's now, every key that was here still decrypts, and {active} is the active key"
+            "{shown} is from after a root was removed, and the ring here from before: its ring key and root slots are the ring's now, every key that was here still decrypts, and {active} is the active key. What lies here from before still opens by a removed root: `kekring doctor` names it, and how to finish that removal"
         ),
     }
 }

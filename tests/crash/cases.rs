@@ -8,9 +8,12 @@ use kekring::custody::Opened;
 use crate::support::{Killed, PATIENCE, Plugin, kekring, wait_until};
 use crate::witness::Witness;
 use crate::world::{
-    active, backed_up, backed_up_early, lose_newest, machine, must, old_key, opens_with, ring, slot_of,
-    suspended, two_roots, witness,
+    active, backed_up, backed_up_early, lose_newest, machine, must, old_key, opens_with, ring, rolled_back,
+    slot_of, suspended, two_roots, witness,
 };
+
+/// On a disk that was rolled back to before a removal.
+pub const GOING_OVER: &str = "restore of a later ring key";
 
 /// A verb under test.
 pub struct Case {
@@ -25,7 +28,7 @@ pub struct Case {
     pub done: fn(&Plugin, &Opened) -> bool,
 }
 
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 17] = [
     Case {
         name: "init",
         args: &["init", "--no-recovery"],
@@ -174,6 +177,27 @@ pub const CASES: [Case; 16] = [
         done: |plugin, opened| {
             let taken = opened.ring.keys.iter().filter(|key| key.decrypt_only);
             taken.count() == 2 && active(opened) == 1 && !opens_with(plugin, "root.key")
+        },
+    },
+    Case {
+        name: GOING_OVER,
+        args: &["restore", "{dir}/backup"],
+        prepare: |plugin| {
+            two_roots(plugin);
+            ring(plugin);
+            rolled_back(plugin, || {
+                must(plugin, &["root", "remove", &slot_of(plugin, "root.key")]);
+                must(plugin, &["backup", plugin.dir.join("backup").to_str().unwrap()]);
+            });
+            must(plugin, &["rotate"]);
+            // Another ring key makes every mark anew.
+            witness(plugin).map(Witness::without_mark)
+        },
+        again: 0,
+        done: |plugin, opened| {
+            let kept = opened.ring.keys.iter().filter(|key| key.decrypt_only);
+            let alone = opened.head.header.slots.len() == 1 && opens_with(plugin, "second.key");
+            kept.count() > 0 && alone && opened.frozen.is_none()
         },
     },
     Case {

@@ -100,6 +100,21 @@ pub fn backed_up(plugin: &Plugin) -> Option<Witness> {
     witness
 }
 
+/// The ring and its mirror as they were before `since`.
+pub fn rolled_back(plugin: &Plugin, since: impl Fn()) {
+    let dirs = ["ring", "mirror"].map(|name| (plugin.dir.join(name), plugin.dir.join(format!("{name}.was"))));
+    for (dir, was) in &dirs {
+        fs::create_dir(was).unwrap();
+        fs::set_permissions(was, fs::metadata(dir).unwrap().permissions()).unwrap();
+        copy(dir, was);
+    }
+    since();
+    for (dir, was) in dirs {
+        fs::remove_dir_all(&dir).unwrap();
+        fs::rename(was, dir).unwrap();
+    }
+}
+
 /// A ring of one generation, and a backup of it.
 pub fn backed_up_early(plugin: &Plugin, name: &str) -> Option<Witness> {
     machine(plugin, "one");

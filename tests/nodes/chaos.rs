@@ -39,7 +39,7 @@ enum Blow {
 }
 
 pub fn what_was_acknowledged_reads_through_every_api_server_after_kills_freezes_and_a_wrong_clock() {
-    let length = Duration::from_secs(if in_full() { 2 * 3600 } else { 480 });
+    let length = Duration::from_secs(if in_full() { 2 * 3600 } else { 240 });
     let seed = Lot::seed();
     println!("\nagain: KEKRING_SEED={seed} cargo test --test nodes what_was_acknowledged");
     let mut lot = Lot::new(seed, "chaos");

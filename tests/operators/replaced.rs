@@ -326,12 +326,18 @@ fn garbage_in_the_mirror_freezes_no_ring_whatever_number_its_name_has() {
 #[test]
 fn a_strangers_mark_or_a_newer_format_in_the_mirror_stops_no_start_and_no_rotation() {
     let other = Plugin::prepared("{}");
-    for form in ["another ring's mark", "garbage for a mark", "a newer format"] {
+    for form in [
+        "another ring's mark",
+        "garbage for a mark",
+        "a newer mark",
+        "a newer format",
+    ] {
         let mut plugin = with_two_roots();
         let mark = plugin.dir.join("mirror/mark");
         match form {
             "another ring's mark" => copy(&other.dir.join("ring/mark"), &mark),
             "garbage for a mark" => fs::write(&mark, "garbage").unwrap(),
+            "a newer mark" => fs::write(&mark, of_a_newer_kekring(&fs::read(&mark).unwrap())).unwrap(),
             _ => {
                 let newer = of_a_newer_kekring(&fs::read(plugin.newest()).unwrap());
                 let place = plugin.dir.join("mirror/gen-9-00000000.ring");

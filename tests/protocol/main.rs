@@ -62,9 +62,9 @@ fn holds(name: &str, bounds: Bounds, most: usize) {
 /// Enough for most of the searches to be complete; a million states take 20 seconds and 150 MB.
 const MOST: usize = 4_000_000;
 /// For those that are not, in CI.
-const SOME: usize = 1_500_000;
+const SOME: usize = 700_000;
 /// For those with removed roots, which are endless.
-const FEW: usize = 300_000;
+const FEW: usize = 100_000;
 
 /// Three nodes, all registered, and one rotation.
 const SMALL: Bounds = Bounds {
