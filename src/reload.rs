@@ -4,6 +4,7 @@
 //! serving thread only takes snapshots.
 
 mod health;
+mod opening;
 mod several;
 mod steps;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use health::{BackupHealth, Health, RingHealth, SeveralHealth};
+use opening::{Opening, PAUSE, SILENCE};
 pub use several::Account;
 use several::Several;
 use steps::{Cause, Reloader};
@@ -80,8 +82,15 @@ pub fn spawn(
     let (health, watching) = watch::channel(Health::default());
     let (account, accounts) = watch::channel(Account::default());
     let several = member.map(|member| Several::new(member, wake.clone(), accounts));
-    let reloader = Reloader::new(custody, several, live, period, health, metrics);
-    tokio::spawn(run(reloader, joiners, wakes));
+    let opening = Arc::new(Opening {
+        live,
+        health,
+        roots: custody.roots.iter().map(|it| it.describe()).collect(),
+        calls: Arc::clone(&custody.calls),
+        ended: Mutex::new(true),
+    });
+    let reloader = Reloader::new(custody, several, Arc::clone(&opening), period, metrics);
+    tokio::spawn(run(reloader, opening, joiners, wakes));
     Handles {
         refresh: Refresh(refresh),
         wake,
@@ -92,6 +101,7 @@ pub fn spawn(
 
 async fn run(
     reloader: Reloader,
+    opening: Arc<Opening>,
     mut joiners: mpsc::Receiver<oneshot::Sender<()>>,
     mut wakes: mpsc::Receiver<Wake>,
 ) {
@@ -136,12 +146,27 @@ async fn run(
             tracing::error!("no thread to read the ring on; it is tried again");
             continue;
         };
-        if stepping.await.is_err() {
+        if watched(stepping, &opening).await.is_err() {
             return;
         }
         for done in waiting {
             let _ = done.send(());
         }
+    }
+}
+
+/// Waits for a step. Where it opens the ring and that lasts, Status names the causes meanwhile.
+async fn watched(
+    mut step: tokio::task::JoinHandle<()>,
+    opening: &Opening,
+) -> Result<(), tokio::task::JoinError> {
+    let mut pause = SILENCE;
+    loop {
+        tokio::select! {
+            outcome = &mut step => return outcome,
+            () = tokio::time::sleep(pause) => opening.tell(),
+        }
+        pause = PAUSE;
     }
 }
 

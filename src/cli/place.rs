@@ -105,6 +105,7 @@ pub(super) fn own_custody(config: &Config) -> Result<Custody, Failure> {
 
 fn around(store: Box<dyn RingStore>, config: &Config) -> Result<Custody, Failure> {
     Ok(Custody {
+        calls: Arc::default(),
         store,
         roots: config.ring.roots.iter().map(|root| root.build()).collect(),
         machine: std::fs::read_to_string(&config.node.machine_id_file).ok(),

@@ -175,6 +175,7 @@ fn to_file(config: &Config, etcd: &EtcdStore, member: &Member) -> Result<Moved, 
 /// The ring in this node's directory: as one node has it, and as one of several.
 fn custodies(config: &Config) -> Result<(Custody, Custody), Failure> {
     let files = Custody {
+        calls: Arc::default(),
         shared: false,
         ..own_custody(config)?
     };

@@ -68,6 +68,11 @@ impl Attempts {
         }
     }
 
+    /// Whether a key has opened one of them.
+    pub(super) fn has_opened(&self) -> bool {
+        self.outcomes.iter().any(|it| matches!(it, Some(Ok(_))))
+    }
+
     /// Each copy and what came of it, newest first.
     pub(super) fn into_outcomes(self) -> impl Iterator<Item = (Candidate, Option<Outcome>)> {
         self.candidates.into_iter().zip(self.outcomes)

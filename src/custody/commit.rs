@@ -299,6 +299,7 @@ impl Custody {
             joined: false,
             warnings: Vec::new(),
             passed: Vec::new(),
+            turns: Vec::new(),
             surplus: false,
             beside: Vec::new(),
             above: 0,

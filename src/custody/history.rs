@@ -98,6 +98,7 @@ fn begin(
         joined: false,
         warnings: std::mem::take(&mut loaded.warnings),
         passed: Vec::new(),
+        turns: Vec::new(),
         keys,
         here,
         surplus,

@@ -14,6 +14,7 @@
 
 mod attempts;
 mod backup;
+mod calls;
 mod commit;
 mod decide;
 mod elsewhere;
@@ -30,6 +31,7 @@ mod slots;
 mod tidy;
 mod unlock;
 
+pub use calls::Calls;
 pub use commit::{Making, Prepared, Share, test_keys};
 pub use error::{CommitError, OpenError};
 pub use frozen::{Frozen, Reason};
@@ -39,7 +41,7 @@ pub use restore::{Abandoned, Relation, Restored, Unreadable};
 pub use room::{FOR_ROTATIONS, Room};
 pub use slots::opens;
 pub use tidy::{Beside, Finding};
-pub use unlock::{Derivations, MOST_DERIVATIONS};
+pub use unlock::{Derivations, MOST_DERIVATIONS, Outcome, Turn};
 
 use std::sync::Arc;
 
@@ -66,6 +68,8 @@ pub struct Custody {
     pub store: Box<dyn RingStore>,
     /// Tried in this order; those that derive a key after the others.
     pub roots: Vec<Arc<dyn RootKey>>,
+    /// The calls to them that are at work, and what they have said.
+    pub calls: Arc<Calls>,
     /// The content of the machine id file, where there is one.
     pub machine: Option<String>,
     /// Whether several nodes keep the ring together, so that it is bound to no machine.
@@ -100,6 +104,8 @@ pub struct Opened {
     pub warnings: Vec<String>,
     /// Generations whose word counts for nothing here, and that hold keys which the ring lacks.
     pub passed: Vec<Passed>,
+    /// How the roots fared that were asked for it; none where a ring key was at hand.
+    pub turns: Vec<Turn>,
     parents: Vec<Hash>,
     /// The format version of the head. Several nodes keep it until each of them reads a newer one.
     format: u32,

@@ -6,7 +6,7 @@ use super::attempts::Attempts;
 use super::elsewhere::{claimed, named_elsewhere};
 use super::frozen::Reason;
 use super::history::{assemble, refuse_other_ring};
-use super::unlock::{Asking, Derivations};
+use super::unlock::{Asking, Derivations, Turn};
 use super::{Custody, OpenError, Opened};
 use crate::crypto::secret::Key32;
 use crate::format::FormatError;
@@ -47,6 +47,8 @@ pub(super) struct Opening {
     pub(super) damage: Damage,
     /// Why the newest that no key opens does not.
     pub(super) locked: Option<OpenError>,
+    /// How the roots fared.
+    pub(super) turns: Vec<Turn>,
 }
 
 /// A copy that opened.
@@ -161,6 +163,7 @@ impl Custody {
             return Err(opening.locked.unwrap_or_else(|| damage.swap_remove(0).why));
         }
         let mut opened = assemble(opening.versions, &damage, loaded, given.wanted, now);
+        opened.turns = opening.turns;
         opened.warnings.extend(opened.backup_warning());
         opened.warnings.extend(opened.growth_warning(now));
         if opened.ring.development != self.development {
@@ -274,9 +277,12 @@ impl Custody {
         derivations: &mut Derivations,
     ) -> Opening {
         let mut attempts = Attempts::new(candidates, named, held);
-        let mut asking = Asking::new(&self.roots);
+        let mut asking = Asking::new(&self.roots, &self.calls);
         asking.unlock(&mut attempts, derivations);
-        let mut opening = Opening::default();
+        let mut opening = Opening {
+            turns: asking.turns(),
+            ..Opening::default()
+        };
         for (candidate, outcome) in attempts.into_outcomes() {
             let known = |it: &Version| it.stored.hash == candidate.stored.hash;
             if opening.versions.iter().any(known) {

@@ -1,28 +1,29 @@
-//! Asking the roots for the ring keys of generations.
+//! Asking the roots for the ring keys of generations: a race with a head start.
 //!
 //! Anybody who can write to a store can make a slot, and nothing is authenticated before it opens: what the slots of
-//! strangers cost is bounded. Roots that are cheap to ask come first, for all generations; a key derivation comes after
-//! them, and a limited number of times. A root that hangs holds nothing up that another one opens: each is asked on a thread
-//! of its own, which ends by itself, and what it says later is dropped.
+//! strangers cost is bounded. Roots that are cheap to ask come first, in their order and for all generations; key derivations
+//! come after them, one at a time, and a limited number of times. Whoever is next begins when the one before has failed, or
+//! beside it when that takes too long; the first ring key that opens wins. A call that is still at work then goes on by itself
+//! ([`Calls`]), and what it brings is for the next opening.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::attempts::Attempts;
+use super::calls::{Calls, Lock, Recalled, Word, is_its_own};
 use crate::crypto::secret::Key32;
-use crate::format::generation::{Header, MAX_SLOTS, Slot, slot_context};
-use crate::keyring::RingId;
+use crate::format::generation::{Header, MAX_SLOTS};
 use crate::root::{RootError, RootKey};
 
-/// How long key derivations wait for the roots that are cheap to ask, from when the first of those was asked.
+/// How long a root is alone, before the next one is asked beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// How long a root that is cheap to ask is alone, before the next one is asked beside it.
-const TURN: Duration = Duration::from_millis(50);
-/// How long a root that has not answered is waited for where another one has opened something: what is left may be a
+/// How long roots that have not answered are waited for where another one has opened something: what is left may be a
 /// stranger's, and may be a generation that this root alone opens.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long they are waited for where nothing has opened: a TPM that is busy takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Most key derivations of one opening: the slots of one generation, since honest ones under one ring key share them.
 pub const MOST_DERIVATIONS: usize = MAX_SLOTS;
 
@@ -63,44 +64,52 @@ impl Derivations {
     pub fn fell_short(&self) -> bool {
         self.fell_short
     }
-}
 
-/// A root slot as the thing that a root is asked to open: slots outlive rotations, and the same one stands in many
-/// generations.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Lock {
-    ring: [u8; 16],
-    id: [u8; 16],
-    sealed: Vec<u8>,
-}
-
-impl Lock {
-    fn of(header: &Header, slot: &Slot) -> Self {
-        Self {
-            ring: header.ring_id.0,
-            id: slot.id,
-            sealed: slot.sealed.clone(),
+    /// Takes one of those that may be done.
+    fn take_one(&mut self) -> bool {
+        self.fell_short |= self.left == 0;
+        let may = self.left > 0;
+        if may {
+            self.left -= 1;
+            self.done += 1;
         }
+        may
     }
 
-    fn open(&self, root: &dyn RootKey) -> Result<Arc<Key32>, RootError> {
-        let context = slot_context(RingId(self.ring), &self.id, root.kind().into());
-        root.open(&self.sealed, &context).map(Arc::new)
+    fn give_back(&mut self) {
+        self.left += 1;
+        self.done = self.done.saturating_sub(1);
     }
 }
 
-/// What a thread that asks a root tells.
-enum Word {
-    Said(usize, Lock, Result<Arc<Key32>, RootError>),
-    Ended(usize),
+/// How a root fared in an opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// What it is, for people.
+    pub root: String,
+    /// What came of it.
+    pub outcome: Outcome,
 }
 
-/// Tells that a thread has ended, however it ended.
-struct Ending(usize, mpsc::Sender<Word>);
+/// What came of asking a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It opened something, so long after the opening began.
+    Opened(Duration),
+    /// It opened nothing.
+    Refused(RootError),
+    /// It was still at work so long after it was asked.
+    AtWork(Duration),
+}
 
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let _ = self.1.send(Word::Ended(self.0));
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = &self.root;
+        match &self.outcome {
+            Outcome::Opened(after) => write!(f, "{root}: opened it after {} ms", after.as_millis()),
+            Outcome::Refused(why) => write!(f, "{root}: {why}"),
+            Outcome::AtWork(since) => write!(f, "{root}: has not answered in {} ms", since.as_millis()),
+        }
     }
 }
 
@@ -111,12 +120,15 @@ struct Asked {
     refused: HashMap<Lock, RootError>,
     /// In trouble itself, so that asking it again does not help.
     away: Option<RootError>,
-    /// A thread is asking it.
+    /// A call is at work.
     busy: bool,
-    /// What the thread has not told of yet.
+    /// What that call has not told of yet.
     pending: HashSet<Lock>,
     /// It was not asked, since so many key derivations were done.
     not_tried: Option<RootError>,
+    /// When it was asked first in this opening, and when it opened something.
+    began: Option<Instant>,
+    opened: Option<Instant>,
 }
 
 impl Asked {
@@ -135,40 +147,67 @@ impl Asked {
     }
 
     fn refuse(&mut self, lock: Lock, why: RootError) {
-        // Some are this slot's fault, and the next one may be sound; the others are the root's.
-        if !matches!(why, RootError::WrongRoot | RootError::Corrupt(_)) {
+        if is_its_own(&why) {
             self.away = Some(why.clone());
         }
         self.refused.insert(lock, why);
     }
 
+    fn silent(&self) -> Option<RootError> {
+        let since = self.began.filter(|_| self.busy)?;
+        let seconds = since.elapsed().as_secs();
+        Some(RootError::Unavailable(format!(
+            "it has not answered in {seconds} s"
+        )))
+    }
+
     /// Why it opened none of a generation's slots.
     fn complaints(&self, header: &Header) -> Vec<RootError> {
-        let silent = || RootError::Unavailable("it has not answered".into());
         let mut complaints = Vec::new();
         for lock in self.locks(header) {
             let known = self.refused.get(&lock).or(self.away.as_ref());
             let known = known.or(self.not_tried.as_ref()).cloned();
-            let why = known.or_else(|| self.pending.contains(&lock).then(silent));
+            let why = known.or_else(|| self.silent().filter(|_| self.pending.contains(&lock)));
             complaints.extend(why.filter(|why| !complaints.contains(why)));
         }
         complaints
     }
+
+    /// How it fared, where it was asked or would have been.
+    fn turn(&self, start: Instant) -> Option<Turn> {
+        let refused = self.away.as_ref().or_else(|| self.refused.values().next());
+        let outcome = match (self.opened, self.began.filter(|_| self.busy), refused) {
+            (Some(at), ..) => Outcome::Opened(at - start),
+            (None, Some(since), _) => Outcome::AtWork(since.elapsed()),
+            (None, None, Some(why)) => Outcome::Refused(why.clone()),
+            (None, None, None) => return None,
+        };
+        let root = self.root.describe();
+        Some(Turn { root, outcome })
+    }
 }
 
 /// The roots of one opening, and what they have said so far.
-pub(super) struct Asking {
+pub(super) struct Asking<'a> {
     asked: Vec<Asked>,
+    calls: &'a Arc<Calls>,
     words: mpsc::Receiver<Word>,
-    /// For the threads.
     tell: mpsc::Sender<Word>,
-    /// Whether a root has opened something.
+    start: Instant,
+    /// The root that was asked last.
+    latest: Option<usize>,
+    /// When another one may be asked beside it.
+    turn: Instant,
+    /// Since when nothing is left but to wait, although something has opened.
+    waiting: Option<Instant>,
+    /// Whether something has opened, by a root or by a key at hand.
     unlocked: bool,
 }
 
-impl Asking {
-    pub(super) fn new(roots: &[Arc<dyn RootKey>]) -> Self {
+impl<'a> Asking<'a> {
+    pub(super) fn new(roots: &[Arc<dyn RootKey>], calls: &'a Arc<Calls>) -> Self {
         let (tell, words) = mpsc::channel();
+        let start = Instant::now();
         let asked = roots.iter().map(|root| Asked {
             root: Arc::clone(root),
             refused: HashMap::new(),
@@ -176,30 +215,47 @@ impl Asking {
             busy: false,
             pending: HashSet::new(),
             not_tried: None,
+            began: None,
+            opened: None,
         });
         Self {
             asked: asked.collect(),
+            calls,
             words,
             tell,
+            start,
+            latest: None,
+            turn: start,
+            waiting: None,
             unlocked: false,
         }
     }
 
-    /// Asks the roots in their order, each for the slots of its kind, until everything opens or nothing is left to ask.
+    /// Asks the roots, each for the slots of its kind, until everything opens, nothing is left to ask, or the time is over.
     pub(super) fn unlock(&mut self, attempts: &mut Attempts, derivations: &mut Derivations) {
-        let start = Instant::now();
-        for place in 0..self.asked.len() {
-            if self.begin(place, attempts) {
-                let is_quiet = |it: &Self| it.asked.get(place).is_none_or(|asked| !asked.busy);
-                self.listen(attempts, Some(Instant::now() + TURN), is_quiet);
+        self.recall(attempts);
+        self.unlocked |= attempts.has_opened();
+        while attempts.wanted().next().is_some() {
+            let now = Instant::now();
+            let is_free = self.latest.is_none_or(|place| !self.is_busy(place));
+            if (is_free || now >= self.turn) && self.ask_next(attempts, derivations) {
+                self.turn = now + HEAD_START;
+            }
+            let Some(until) = self.until(attempts, now) else {
+                return;
+            };
+            match self.words.recv_timeout(until.saturating_duration_since(now)) {
+                Ok(Word::Said(place, lock, outcome)) => {
+                    self.take(place, lock, outcome, attempts, derivations)
+                }
+                Ok(Word::Ended(place)) => {
+                    if let Some(asked) = self.asked.get_mut(place) {
+                        asked.busy = false;
+                    }
+                }
+                Err(_) => {}
             }
         }
-        if self.next_derivation(attempts).is_some() {
-            let is_quiet = |it: &Self| it.asked.iter().all(|asked| !asked.busy);
-            self.listen(attempts, Some(start + HEAD_START), is_quiet);
-            self.derive(attempts, derivations);
-        }
-        self.wait(attempts);
     }
 
     /// What each root said of a generation that none of them opened, in their order.
@@ -216,54 +272,110 @@ impl Asking {
         told
     }
 
-    /// Asks a root that is cheap to ask, on a thread of its own. Returns whether there is anything to ask it.
-    fn begin(&mut self, place: usize, attempts: &Attempts) -> bool {
-        let Some(asked) = self.asked.get_mut(place).filter(|it| !it.root.derives()) else {
+    /// How the roots fared, in the order in which they were asked; those that were not needed are left out.
+    pub(super) fn turns(&self) -> Vec<Turn> {
+        let mut asked: Vec<&Asked> = self.asked.iter().collect();
+        asked.sort_by_key(|it| (it.root.derives(), it.began));
+        asked.iter().filter_map(|it| it.turn(self.start)).collect()
+    }
+
+    /// Takes what earlier openings have left: keys, refusals that stand, and calls that are at work.
+    fn recall(&mut self, attempts: &mut Attempts) {
+        for place in 0..self.asked.len() {
+            let Some(asked) = self.asked.get_mut(place) else {
+                return;
+            };
+            let wanted: HashSet<Lock> = asked.open_questions(attempts).collect();
+            let recalled = self.calls.recall(place, asked.root.as_ref(), &wanted, &self.tell);
+            let Recalled {
+                refused,
+                kept,
+                pending,
+            } = recalled;
+            refused
+                .into_iter()
+                .for_each(|(lock, why)| asked.refuse(lock, why));
+            if let Some(pending) = pending {
+                (asked.busy, asked.pending) = (true, pending);
+                asked.began = Some(self.start);
+            }
+            for (lock, key) in kept {
+                self.use_key(place, &lock, &key, attempts);
+            }
+        }
+    }
+
+    fn is_busy(&self, place: usize) -> bool {
+        self.asked.get(place).is_some_and(|it| it.busy)
+    }
+
+    /// Asks the root whose turn it is. Returns whether one was asked.
+    fn ask_next(&mut self, attempts: &Attempts, derivations: &mut Derivations) -> bool {
+        let Some((place, locks)) = self.next(attempts) else {
             return false;
         };
-        let locks: Vec<Lock> = asked.open_questions(attempts).collect();
-        if locks.is_empty() {
+        let Some(asked) = self.asked.get_mut(place) else {
+            return false;
+        };
+        if asked.root.derives() && !derivations.take_one() {
+            let why = RootError::NotTried(derivations.done);
+            let dear = self.asked.iter_mut().filter(|it| it.root.derives());
+            dear.for_each(|it| it.not_tried = Some(why.clone()));
             return false;
         }
         asked.busy = true;
         asked.pending = locks.iter().cloned().collect();
-        let (root, ending) = (Arc::clone(&asked.root), Ending(place, self.tell.clone()));
-        let ask = move || {
-            for lock in locks {
-                let outcome = lock.open(root.as_ref());
-                let last = matches!(&outcome, Err(why) if !matches!(why, RootError::WrongRoot | RootError::Corrupt(_)));
-                // Where nobody listens any more, everything is open.
-                if ending.1.send(Word::Said(place, lock, outcome)).is_err() || last {
-                    return;
-                }
-            }
-        };
-        if let Err(why) = thread::Builder::new().name("root".into()).spawn(ask) {
-            asked.away = Some(RootError::Unavailable(format!("cannot start a thread: {why}")));
+        asked.began.get_or_insert_with(Instant::now);
+        self.latest = Some(place);
+        if let Err(why) = self.calls.ask(place, Arc::clone(&asked.root), locks) {
+            asked.away = Some(why);
         }
         true
     }
 
-    /// Takes what the threads tell, until a moment, or until there is nothing more to wait for.
-    fn listen(&mut self, attempts: &mut Attempts, until: Option<Instant>, is_enough: impl Fn(&Self) -> bool) {
-        while attempts.wanted().next().is_some() && !is_enough(self) {
-            let word = match until {
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    self.words.recv_timeout(left).ok()
-                }
-                None => self.words.recv().ok(),
-            };
-            match word {
-                Some(Word::Said(place, lock, outcome)) => self.take(place, lock, outcome, attempts),
-                Some(Word::Ended(place)) => {
-                    if let Some(asked) = self.asked.get_mut(place) {
-                        asked.busy = false;
-                    }
-                }
-                None => return,
-            }
+    /// The next root and what to ask it: those that are cheap in their order, each for everything; then, one at a time, a key
+    /// derivation.
+    fn next(&self, attempts: &Attempts) -> Option<(usize, Vec<Lock>)> {
+        let idle = |derives: bool| {
+            let all = self.asked.iter().enumerate();
+            all.filter(move |(_, it)| it.root.derives() == derives && !it.busy && it.not_tried.is_none())
+        };
+        let cheap = idle(false).find_map(|(place, asked)| {
+            let locks: Vec<Lock> = asked.open_questions(attempts).collect();
+            (!locks.is_empty()).then_some((place, locks))
+        });
+        if cheap.is_some() || self.asked.iter().any(|it| it.root.derives() && it.busy) {
+            return cheap;
         }
+        attempts.wanted().find_map(|header| {
+            idle(true).find_map(|(place, asked)| {
+                let mut locks = asked.locks(header);
+                let lock = locks.find(|lock| !asked.refused.contains_key(lock));
+                lock.filter(|_| asked.away.is_none())
+                    .map(|lock| (place, vec![lock]))
+            })
+        })
+    }
+
+    /// Until when to wait for a word; `None` where there is nothing to wait for.
+    fn until(&mut self, attempts: &Attempts, now: Instant) -> Option<Instant> {
+        let limit = self.start + PATIENCE;
+        if self.next(attempts).is_some() {
+            return (now < limit).then_some(self.turn.min(limit));
+        }
+        if !self.is_awaited(attempts) {
+            return None;
+        }
+        let until = match self.unlocked {
+            true => *self.waiting.get_or_insert(now) + GRACE,
+            false => limit,
+        };
+        (now < until).then_some(until)
+    }
+
+    fn is_awaited(&self, attempts: &Attempts) -> bool {
+        let mut busy = self.asked.iter().filter(|it| it.busy);
+        busy.any(|it| it.open_questions(attempts).next().is_some())
     }
 
     fn take(
@@ -272,71 +384,37 @@ impl Asking {
         lock: Lock,
         outcome: Result<Arc<Key32>, RootError>,
         attempts: &mut Attempts,
+        derivations: &mut Derivations,
     ) {
         let Some(asked) = self.asked.get_mut(place) else {
             return;
         };
         asked.pending.remove(&lock);
         match outcome {
-            Ok(key) => {
-                self.unlocked = true;
-                attempts.try_key(&key, |header| asked.locks(header).any(|it| it == lock));
+            Ok(key) => self.use_key(place, &lock, &key, attempts),
+            Err(why) => {
+                asked.refuse(lock, why);
+                // A root without its secret has derived nothing.
+                if asked.root.derives() && asked.away.is_some() {
+                    derivations.give_back();
+                }
             }
-            Err(why) => asked.refuse(lock, why),
         }
     }
 
-    fn next_derivation(&self, attempts: &Attempts) -> Option<(usize, Lock)> {
-        let dear = || self.asked.iter().enumerate().filter(|(_, it)| it.root.derives());
-        attempts.wanted().find_map(|header| {
-            dear().find_map(|(place, asked)| {
-                let mut locks = asked
-                    .locks(header)
-                    .filter(|lock| !asked.refused.contains_key(lock));
-                locks
-                    .next()
-                    .filter(|_| asked.away.is_none())
-                    .map(|lock| (place, lock))
-            })
-        })
+    fn use_key(&mut self, place: usize, lock: &Lock, key: &Arc<Key32>, attempts: &mut Attempts) {
+        let Some(asked) = self.asked.get_mut(place) else {
+            return;
+        };
+        self.unlocked = true;
+        asked.opened.get_or_insert_with(Instant::now);
+        attempts.try_key(key, |header| asked.locks(header).any(|it| it == *lock));
     }
+}
 
-    /// One after the other: each takes its memory.
-    fn derive(&mut self, attempts: &mut Attempts, derivations: &mut Derivations) {
-        while let Some((place, lock)) = self.next_derivation(attempts) {
-            if derivations.left == 0 {
-                derivations.fell_short = true;
-                let why = RootError::NotTried(derivations.done);
-                let dear = self.asked.iter_mut().filter(|it| it.root.derives());
-                dear.for_each(|it| it.not_tried = Some(why.clone()));
-                return;
-            }
-            let Some(root) = self.asked.get(place).map(|it| Arc::clone(&it.root)) else {
-                return;
-            };
-            let outcome = lock.open(root.as_ref());
-            self.take(place, lock, outcome, attempts);
-            // A root without its secret has derived nothing.
-            if self.asked.get(place).is_some_and(|it| it.away.is_none()) {
-                derivations.left -= 1;
-                derivations.done += 1;
-            }
-            // What has been told meanwhile.
-            self.listen(attempts, Some(Instant::now()), |_| false);
-        }
-    }
-
-    /// Waits for roots that are still being asked for something that did not open.
-    fn wait(&mut self, attempts: &mut Attempts) {
-        let is_idle = |it: &Self| it.asked.iter().all(|asked| !asked.busy);
-        self.listen(attempts, None, |it| it.unlocked || is_idle(it));
-        if self.is_awaited(attempts) {
-            self.listen(attempts, Some(Instant::now() + GRACE), is_idle);
-        }
-    }
-
-    fn is_awaited(&self, attempts: &Attempts) -> bool {
-        let mut busy = self.asked.iter().filter(|it| it.busy);
-        busy.any(|it| it.open_questions(attempts).next().is_some())
+/// What has been told and not heard is for the next opening.
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.calls.hang_up(&self.words);
     }
 }

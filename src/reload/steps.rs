@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::health::{Health, RingHealth, Trouble};
+use super::opening::Opening;
 use super::several::Several;
 use crate::crypto::random;
 use crate::crypto::secret::Key32;
@@ -42,6 +43,8 @@ pub(super) enum Cause {
 pub(super) struct Reloader {
     pub(super) custody: Custody,
     live: Arc<Live>,
+    /// What is told while the ring is being opened for the first time.
+    opening: Arc<Opening>,
     pub(super) period: Duration,
     pub(super) opened: Option<Opened>,
     /// Where several nodes keep the ring: how this one does. Locked by a step of this reloader alone.
@@ -77,15 +80,16 @@ impl Reloader {
     pub(super) fn new(
         custody: Custody,
         several: Option<Several>,
-        live: Arc<Live>,
+        opening: Arc<Opening>,
         period: Duration,
-        health: watch::Sender<Health>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let now = Instant::now();
+        let (live, health) = (Arc::clone(&opening.live), opening.health.clone());
         Self {
             custody,
             live,
+            opening,
             period,
             opened: None,
             several: several.map(|it| Arc::new(Mutex::new(it))),
@@ -116,9 +120,12 @@ impl Reloader {
     /// One step; blocks.
     pub(super) fn step(&mut self, cause: Cause) {
         let now = telemetry::now();
+        if cause == Cause::Signal {
+            self.custody.calls.forget();
+        }
         if self.opened.is_none() {
             // Requests do not hurry a root: deriving a key from a passphrase is dear.
-            if !self.awaits_copy() && (cause == Cause::Signal || Instant::now() >= self.retry) {
+            if !self.awaits_copy() && (cause == Cause::Signal || self.is_time_to_open()) {
                 self.first_open(now);
             }
         } else if cause != Cause::Tick || self.changed() {
@@ -133,14 +140,25 @@ impl Reloader {
         self.publish(now);
     }
 
+    /// Whether the store changed, a root that was slow has answered, or it is time all the same.
     fn changed(&mut self) -> bool {
-        Instant::now() >= self.reread_at || self.custody.store.stamp().ok() != self.stamp
+        let is_time = Instant::now() >= self.reread_at || self.custody.calls.has_news();
+        is_time || self.custody.store.stamp().ok() != self.stamp
+    }
+
+    fn is_time_to_open(&self) -> bool {
+        Instant::now() >= self.retry || self.custody.calls.has_news()
     }
 
     /// Opens the ring, or the copy of it, for the first time.
     pub(super) fn first_open(&mut self, now: UnixTime) {
-        match self.custody.open(None, now) {
+        self.opening.begins();
+        let outcome = self.custody.open(None, now);
+        self.opening.ends();
+        match outcome {
             Ok(mut opened) => {
+                let turns: Vec<String> = opened.turns.iter().map(ToString::to_string).collect();
+                tracing::info!(roots = turns.join("; "), "ring opened");
                 if let Err(why) = self.settle(&mut opened, now) {
                     // A start needs no write: with a full or read-only disk serving comes first, loudly.
                     opened

@@ -3,15 +3,14 @@
 //! In the unit, systemd has opened it already: `$CREDENTIALS_DIRECTORY/NAME`. Outside, as for the verbs that an operator
 //! runs, `systemd-creds decrypt` opens the encrypted file. It trusts systemd to hand a credential to its service alone.
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::file::{MAX_FILE, open_sealed, read_secret_of, root_key, seal_under};
-use super::{CredentialConfig, RootError, RootKey};
+use super::{CredentialConfig, FileStamp, RootError, RootKey, program};
 use crate::crypto::kdf::Context;
 use crate::crypto::secret::Key32;
 use crate::format;
@@ -78,6 +77,12 @@ impl RootKey for CredentialRoot {
         format!("credential {}", self.config.name)
     }
 
+    fn stamp(&self) -> Option<FileStamp> {
+        let directory = self.directory.as_deref();
+        let in_unit = directory.and_then(|it| self.config.in_directory(it));
+        FileStamp::of(&in_unit.unwrap_or_else(|| self.config.encrypted_file.clone()))
+    }
+
     fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
         seal_under(&self.key()?, key, context)
     }
@@ -99,59 +104,32 @@ fn decrypt(name: &str, encrypted: &Path) -> Result<Zeroizing<Vec<u8>>, RootError
     if matches!(encrypted.try_exists(), Ok(false)) {
         return Err(RootError::Unavailable(format!("{shown} does not exist")));
     }
-    let mut child = Command::new("systemd-creds")
+    let mut command = Command::new("systemd-creds");
+    command
         .arg(format!("--name={name}"))
         .arg("decrypt")
         .arg(encrypted)
-        .arg("-")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|why| RootError::Unavailable(format!("cannot run systemd-creds: {why}")))?;
-    let outcome = wait(&mut child);
+        .arg("-");
     let failed = |why: &str| RootError::Unavailable(format!("cannot decrypt {shown}: {why}"));
-    // Now both pipes end. A key and a line of error fit into them, so nobody waited for us to read.
-    let bytes = read_all(child.stdout.take()).map_err(|why| failed(&why.to_string()))?;
-    match outcome {
-        Ok(true) => Ok(bytes),
-        Ok(false) => {
-            let complaint = read_all(child.stderr.take()).unwrap_or_default();
-            Err(failed(&last_line(&complaint)))
-        }
-        Err(why) => Err(failed(&why)),
+    let left = program::run(&mut command, PATIENCE, MAX_FILE).map_err(|why| failed(&why))?;
+    if left.status.success() {
+        return Ok(left.output);
+    }
+    let complaint = last_line(&left.complaint);
+    match is_denied(&left.complaint) {
+        true => Err(RootError::Denied(format!(
+            "the TPM does not open {shown}: {complaint}; the machine's state is not the one that it was sealed to: open the ring with the recovery code, then seal the credential anew"
+        ))),
+        false => Err(failed(&complaint)),
     }
 }
 
-/// Whether it ended well; it is ended where it takes too long.
-fn wait(child: &mut Child) -> Result<bool, String> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status.success()),
-            Err(why) => return Err(format!("cannot wait for systemd-creds: {why}")),
-            Ok(None) if Instant::now() >= deadline => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("systemd-creds did not end in {} s", PATIENCE.as_secs()));
-            }
-            Ok(None) => pause(),
-        }
-    }
-}
-
-#[allow(clippy::disallowed_methods)]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
-}
-
-fn read_all(pipe: Option<impl Read>) -> io::Result<Zeroizing<Vec<u8>>> {
-    // The room is there from the start, so that the buffer does not move and leave a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::from(MAX_FILE) + 2));
-    if let Some(pipe) = pipe {
-        pipe.take(u64::from(MAX_FILE) + 1).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
+/// Whether it is the TPM's policy that refuses (systemd's words and those of the TPM's own library): asking again changes
+/// nothing, and counts as an attack where there is a PIN.
+fn is_denied(complaint: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(complaint).to_lowercase();
+    let words = ["policy digest does not match", "policy check failed", "lockout"];
+    words.iter().any(|it| text.contains(it))
 }
 
 /// What a program says last is why it failed; before that it warns.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use zeroize::Zeroizing;
 
-use super::{RootError, RootKey};
+use super::{FileStamp, RootError, RootKey};
 use crate::crypto::aead::{self, OpenError};
 use crate::crypto::kdf::Context;
 use crate::crypto::secret::Key32;
@@ -46,6 +46,10 @@ impl RootKey for FileRoot {
 
     fn describe(&self) -> String {
         format!("file {}", self.path.display())
+    }
+
+    fn stamp(&self) -> Option<FileStamp> {
+        FileStamp::of(&self.path)
     }
 
     fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {

@@ -3,11 +3,13 @@
 mod credential;
 mod file;
 mod passphrase;
+mod program;
 
 pub use credential::CredentialRoot;
 pub use file::{FileRoot, create_key_file};
 pub use passphrase::{PassphraseRoot, RecoveryCode};
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,11 +38,40 @@ pub trait RootKey: Send + Sync {
         false
     }
 
+    /// What the secret is read from, as it lies there: whether it was replaced, or its rights changed. `None` where it is not
+    /// read from a file, or that file is away.
+    fn stamp(&self) -> Option<FileStamp> {
+        None
+    }
+
     /// Seals the ring key. The result is stored as it is.
     fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError>;
 
     /// Opens what a root with the same secret sealed for the same context.
     fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError>;
+}
+
+/// A file as it lies there: another one, another length, content or rights, and this is another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds and nanoseconds. Not the time of modification: that can be set back, and rights do not touch it.
+    changed: (i64, i64),
+}
+
+impl FileStamp {
+    /// Of the file at `path`; `None` where it cannot be looked at.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
 }
 
 /// Why a root does not seal or open: what an operator can do about it.

@@ -12,7 +12,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::file::{open_sealed, read_secret, write_new};
-use super::{RootError, RootKey};
+use super::{FileStamp, RootError, RootKey};
 use crate::crypto::aead;
 use crate::crypto::kdf::{Context, sha256};
 use crate::crypto::secret::{Key32, SecretBytes};
@@ -100,6 +100,13 @@ impl RootKey for PassphraseRoot {
 
     fn derives(&self) -> bool {
         true
+    }
+
+    fn stamp(&self) -> Option<FileStamp> {
+        match &self.source {
+            Source::File(path) => FileStamp::of(path),
+            Source::Code(_) => None,
+        }
     }
 
     fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {

@@ -196,6 +196,7 @@ fn a_ring_that_grows_too_fast_is_named() {
 fn fill(node: &Node, keys: u64) {
     let path = node.path("root.key");
     let custody = Custody {
+        calls: Arc::default(),
         store: Box::new(FileStore::new(node.path("ring"), Some(node.path("mirror")))),
         roots: vec![RootConfig::File(PathConfig { path }).build()],
         machine: fs::read_to_string("/etc/machine-id").ok(),

@@ -37,6 +37,7 @@ impl Place {
         let store = FileStore::new(self.store(), None);
         store.create_directories().unwrap();
         Custody {
+            calls: Arc::default(),
             store: Box::new(store),
             roots: vec![root],
             machine: None,

@@ -69,6 +69,7 @@ impl Place {
 
     pub fn custody(&self) -> Custody {
         Custody {
+            calls: Arc::default(),
             store: Box::new(self.store()),
             roots: self.roots.iter().map(|path| root(path)).collect(),
             machine: None,

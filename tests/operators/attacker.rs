@@ -82,6 +82,7 @@ fn boxed(theirs: &Header, change: fn(&mut Header, Header)) -> Box<dyn Fn(&mut He
 /// The keys of a generation that this root opens by itself.
 pub fn opened_by(root: &Path, file: &Path) -> Option<Vec<KeyId>> {
     let custody = Custody {
+        calls: Default::default(),
         store: Box::new(FileStore::new(PathBuf::from("/nowhere"), None)),
         roots: vec![file_root(root)],
         machine: None,

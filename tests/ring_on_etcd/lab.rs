@@ -101,6 +101,7 @@ impl Lab {
     pub fn custody(&self) -> Custody {
         let path = self.nodes[0].dir.join("root.key");
         Custody {
+            calls: Default::default(),
             store: Box::new(self.store()),
             roots: vec![RootConfig::File(PathConfig { path }).build()],
             machine: None,

@@ -74,6 +74,7 @@ fn names(lab: &Lab, directory: &str) -> Vec<String> {
 /// A history of its own, which one node had alone, and which nobody has joined.
 fn gone_on(lab: &Lab, copy: PathBuf) -> Opened {
     let custody = Custody {
+        calls: Default::default(),
         store: Box::new(FileStore::new(copy, None)),
         ..lab.custody()
     };

@@ -97,6 +97,7 @@ impl Removed {
     /// The ring on etcd, as the root that stays opens it.
     pub fn custody(&self) -> Custody {
         Custody {
+            calls: Arc::default(),
             roots: vec![file_root(&self.second)],
             ..self.lab.custody()
         }
@@ -109,6 +110,7 @@ impl Removed {
     /// The old history, as the removed root opens it.
     pub fn their_custody(&self) -> Custody {
         Custody {
+            calls: Arc::default(),
             store: Box::new(FileStore::new(self.theirs.clone(), None)),
             roots: vec![file_root(&self.first)],
             ..self.lab.custody()

@@ -48,6 +48,7 @@ impl Bench {
     fn custody(&self) -> Custody {
         let path = self.dir.path().join("root.key");
         Custody {
+            calls: Default::default(),
             store: Box::new(self.store()),
             roots: vec![RootConfig::File(PathConfig { path }).build()],
             machine: None,

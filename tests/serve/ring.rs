@@ -18,6 +18,7 @@ pub fn custody(plugin: &Plugin) -> Custody {
         path: plugin.dir.join("root.key"),
     });
     Custody {
+        calls: Default::default(),
         store: Box::new(FileStore::new(plugin.dir.join("ring"), None)),
         roots: vec![root.build()],
         machine: fs::read_to_string("/etc/machine-id").ok(),

@@ -8,6 +8,7 @@ use crate::bench::{Bench, NOW};
 fn a_ring_is_here_where_it_is_bound_to_this_machine_alone() {
     let bench = Bench::new();
     let on = |machine: Option<&str>| Custody {
+        calls: Default::default(),
         machine: machine.map(str::to_owned),
         ..bench.custody()
     };
@@ -27,6 +28,7 @@ fn a_ring_is_here_where_it_is_bound_to_this_machine_alone() {
 fn a_ring_of_another_machine_is_adopted_and_not_accepted() {
     let bench = Bench::new();
     let on = |machine: &str| Custody {
+        calls: Default::default(),
         machine: Some(machine.to_owned()),
         ..bench.custody()
     };

@@ -60,6 +60,7 @@ impl Bench {
 
     pub fn custody_with(&self, roots: Vec<Arc<dyn RootKey>>) -> Custody {
         Custody {
+            calls: Arc::default(),
             store: Box::new(self.store()),
             roots,
             machine: None,

@@ -38,6 +38,7 @@ fn parted() -> (Bench, Custody, Files, BTreeSet<KeyId>) {
     store.create_directories().unwrap();
     put(&elsewhere.join(&both.head.name), &both.head.bytes);
     let there = Custody {
+        calls: Default::default(),
         store: Box::new(store),
         ..bench.custody()
     };

@@ -11,6 +11,7 @@ fn another_ring_than_the_configuration_names_reports_no_key() {
     let id = bench.open().ring.id;
     let expecting = |expected| {
         let custody = Custody {
+            calls: Default::default(),
             expected: Some(expected),
             ..bench.custody()
         };
@@ -30,6 +31,7 @@ fn an_empty_store_says_which_ring_is_missing() {
     bench.store().create_directories().unwrap();
     let missing = |development| {
         let custody = Custody {
+            calls: Default::default(),
             development,
             ..bench.custody()
         };

@@ -114,6 +114,7 @@ fn a_backup_of_each_format_version_is_restored() {
         let store = FileStore::new(fresh, None);
         store.create_directories().unwrap();
         let custody = Custody {
+            calls: Default::default(),
             store: Box::new(store),
             ..ring.custody(&["code"])
         };
@@ -167,6 +168,7 @@ fn make() {
     let elsewhere = FileStore::new(bench.path("elsewhere"), None);
     elsewhere.create_directories().unwrap();
     let there = Custody {
+        calls: Default::default(),
         store: Box::new(elsewhere),
         ..bench.custody()
     };

@@ -20,6 +20,7 @@ mod asking;
 mod backup;
 mod bench;
 mod between;
+mod calls;
 mod commits;
 mod concurrency;
 mod damage;

@@ -80,6 +80,7 @@ impl Removed {
     fn custody_of(&self, dir: &Path, roots: &[&str]) -> Custody {
         let roots = roots.iter().map(|name| file_root(&self.bench.path(name)));
         Custody {
+            calls: Arc::default(),
             store: Box::new(FileStore::new(dir.to_owned(), None)),
             ..self.bench.custody_with(roots.collect())
         }

@@ -31,6 +31,7 @@ fn opened(config: &Path) -> Opened {
     let config = Config::load(config).unwrap();
     let dir = config.ring.store.local().to_owned();
     let custody = Custody {
+        calls: Default::default(),
         store: Box::new(FileStore::new(dir, None)),
         roots: config.ring.roots.iter().map(|root| root.build()).collect(),
         machine: fs::read_to_string(config.node.machine_id_file).ok(),

@@ -48,6 +48,7 @@ impl Site {
     pub(crate) fn custody(&self) -> Custody {
         let root = |path: &PathBuf| RootConfig::File(PathConfig { path: path.clone() }).build();
         Custody {
+            calls: Default::default(),
             store: Box::new(FileStore::new(self.ring.clone(), self.mirror.clone())),
             roots: self.roots.iter().map(root).collect(),
             machine: std::fs::read_to_string(&self.machine).ok(),

@@ -71,6 +71,7 @@ impl World {
 
 fn nothing() -> Custody {
     Custody {
+        calls: Arc::default(),
         store: Box::new(FileStore::new("/nonexistent".into(), None)),
         roots: Vec::new(),
         machine: None,
