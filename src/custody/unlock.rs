@@ -22,8 +22,8 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// How long roots that have not answered are waited for where another one has opened something: what is left may be a
 /// stranger's, and may be a generation that this root alone opens.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long they are waited for where nothing has opened: a TPM that is busy takes seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long they are waited for where nothing has opened: a root that gives a program 30 s is still heard.
+const PATIENCE: Duration = Duration::from_secs(31);
 /// Most key derivations of one opening: the slots of one generation, since honest ones under one ring key share them.
 pub const MOST_DERIVATIONS: usize = MAX_SLOTS;
 

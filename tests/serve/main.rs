@@ -25,4 +25,5 @@ mod roots;
 mod rotation;
 mod secrets;
 mod service_user;
+mod slow_roots;
 mod telemetry;
