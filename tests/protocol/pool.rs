@@ -324,6 +324,26 @@ impl Pool {
         self.entry(version).ring.replaced.contains(&ring_key(lineage))
     }
 
+    /// Whether that ring key was replaced in this generation's past. What a generation said of ring keys counts for nothing once
+    /// its own is replaced: then its successors need not know of it.
+    pub fn was_replaced(&self, version: u16, lineage: u16) -> bool {
+        let mut known = self.entry(version).ring.replaced.clone();
+        loop {
+            let past = self
+                .versions
+                .iter()
+                .filter(|it| known.contains(&ring_key(it.lineage)));
+            let more: Vec<_> = past.flat_map(|it| &it.ring.replaced).copied().collect();
+            let before = known.len();
+            known.extend(more);
+            known.sort_unstable();
+            known.dedup();
+            if known.len() == before {
+                return known.contains(&ring_key(lineage));
+            }
+        }
+    }
+
     pub fn is_ring_key(&self, id: RingKeyId, lineage: u16) -> bool {
         id == ring_key(lineage)
     }

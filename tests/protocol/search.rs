@@ -268,7 +268,7 @@ impl Search {
         let replaced = |lineage| pool.replaces(store.head, lineage);
         for (lineage, used) in state.used_under.iter().filter(|it| it.0 > 0) {
             ensure(
-                *lineage == head.lineage || replaced(*lineage),
+                *lineage == head.lineage || replaced(*lineage) || pool.was_replaced(store.head, *lineage),
                 "a ring key is neither the ring's nor replaced",
             )?;
             ensure(
