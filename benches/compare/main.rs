@@ -23,9 +23,6 @@ mod trials;
 
 #[path = "../../tests/support/golang.rs"]
 mod golang;
-#[path = "../../tests/support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 

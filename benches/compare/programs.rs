@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kekring_kit::Missing;
+
 use crate::golang::Program;
-use crate::missing::Missing;
 
 static LOAD: Program = Program::new("compare-load", "benches/compare/load", "go.mod", "");
 static REFERENCE: Program = Program::new("compare-reference", "benches/compare/reference", "go.mod", "");

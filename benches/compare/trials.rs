@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Completion, Failed, Trial};
+use kekring_kit::{Suite, trials};
 
 use crate::judge::Comparison;
 use crate::programs::{self, Programs};
@@ -10,31 +10,20 @@ use crate::repeat::{Figures, Plan, Runs};
 use crate::servers::{Kekring, Reference, Server};
 use crate::support::KEKRING;
 
-/// One trial for each scenario, called by the scenario's own name.
-macro_rules! trials {
-    ($($scenario:ident,)*) => {
-        vec![$(Trial::ignorable_test(stringify!($scenario), || ignorable($scenario))),*]
-    };
-}
-
 pub fn run() -> ExitCode {
-    let mut arguments = libtest_mimic::Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let trials = trials![
+    let mut suite = Suite::new("compare").in_turn();
+    for (name, trial) in trials![
         every_answer_of_both_servers_is_right_and_every_figure_is_there,
         a_wrong_answer_is_noticed,
         a_slow_server_misses_a_must,
         a_median_at_a_bound_meets_it_and_one_beyond_does_not,
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn ignorable(trial: fn(&Programs)) -> Result<Completion, Failed> {
-    match programs::built() {
-        Ok(programs) => trial(&programs),
-        Err(missing) => return missing.outcome(),
+    ] {
+        suite.trial(name, move || {
+            trial(&programs::built()?);
+            Ok(())
+        });
     }
-    Ok(Completion::Completed)
+    suite.run()
 }
 
 fn every_answer_of_both_servers_is_right_and_every_figure_is_there(programs: &Programs) {

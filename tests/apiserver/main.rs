@@ -30,9 +30,6 @@ mod lab;
 mod load;
 mod manifest;
 mod metrics;
-#[path = "../support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 mod outage;
 #[path = "../support/page.rs"]
 #[allow(dead_code)] // the whole text is for another suite
@@ -58,26 +55,18 @@ mod scrape;
 #[path = "../support/seed.rs"]
 mod seed;
 mod service_account;
-#[macro_use]
-#[path = "../support/times.rs"]
-mod times;
 mod wait;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed};
+use kekring_kit::{Missing, Suite, trials};
 
 use program::program;
-use times::Times;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
     // Each has a control plane of its own and mostly waits. Those that wait longest come first.
-    arguments.test_threads.get_or_insert(4);
-    let times = Arc::new(Times::start());
-    let trials = trials![
-        &times,
+    let mut suite = Suite::new("apiserver").at_once(4);
+    suite.list(trials![needs programs;
         refusal::a_plugin_below_its_mark_stops_every_write_and_no_cached_read_until_it_is_mended,
         outage::writes_that_an_outage_of_minutes_stopped_resume_and_reads_never_stopped,
         activation::a_socket_that_stays_open_hides_every_restart_and_a_short_absence,
@@ -96,14 +85,12 @@ fn main() -> ExitCode {
         outage::a_killed_plugin_stops_no_cached_read_and_resumes_with_the_same_key,
         manifest::kube_apiserver_takes_the_static_pod_and_knows_every_field_of_it,
         outage::a_plugin_that_is_away_makes_kube_apiserver_unready_and_not_dead,
-    ];
-
-    times.conclude("apiserver", &arguments, trials)
+    ]);
+    suite.run()
 }
 
-fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    if let Err(missing) = program().and_then(|_| another::REFERENCE.path()) {
-        return missing.outcome();
-    }
-    times.run(name, scenario)
+fn programs() -> Result<(), Missing> {
+    program()?;
+    another::REFERENCE.path()?;
+    Ok(())
 }

@@ -4,8 +4,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use kekring_kit::Missing;
+
 use crate::golang::Program;
-use crate::missing::Missing;
 
 static PROGRAM: Program = Program::new("controlplane", "tests/apiserver/controlplane", "go.mod", "");
 

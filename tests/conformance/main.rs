@@ -21,9 +21,6 @@ mod golang;
 mod inspect;
 mod lab;
 mod load;
-#[path = "../support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 mod nodes;
 mod old_client;
 mod outage;
@@ -35,16 +32,12 @@ mod seed;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/times.rs"]
-mod times;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Trial};
+use kekring_kit::Suite;
 
 use golang::Program;
-use times::Times;
 
 /// Requirements of the oldest Kubernetes that works: until 1.31 it sends the socket's path as `:authority`.
 static OLDEST: Program = Program::new(
@@ -122,25 +115,21 @@ const CASES: [Case; 17] = [
 const AT_ONCE: usize = 8;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_ONCE);
-    let times = Arc::new(Times::start());
-    let mut trials = Vec::new();
+    let mut suite = Suite::new("conformance").at_once(AT_ONCE);
     for (version, program) in [("v0.32", &OLDEST), ("v0.37", &NEWEST)] {
         for (words, case) in CASES {
-            trials.push(trial(format!("{version}: {words}"), program, case, &times));
+            trial(&mut suite, format!("{version}: {words}"), program, case);
         }
     }
     let (words, case) = old_client::CASE;
-    trials.push(trial(words.to_owned(), &NEWEST, case, &times));
-
-    times.conclude("conformance", &arguments, trials)
+    trial(&mut suite, words.to_owned(), &NEWEST, case);
+    suite.run()
 }
 
-fn trial(name: String, program: &'static Program, case: fn(&'static Program), times: &Arc<Times>) -> Trial {
-    let times = Arc::clone(times);
-    Trial::ignorable_test(name.clone(), move || match program.path() {
-        Err(missing) => missing.outcome(),
-        Ok(_) => times.run(&name, || case(program)),
-    })
+fn trial(suite: &mut Suite, name: String, program: &'static Program, case: fn(&'static Program)) {
+    suite.trial(name, move || {
+        program.path()?;
+        case(program);
+        Ok(())
+    });
 }

@@ -10,10 +10,10 @@ use std::sync::mpsc::channel;
 use kekring::config::{Config, EtcdStore, Store};
 use kekring::etcd::{Client, Endpoint, EtcdError, Identity, Range};
 use kekring::server::confine::{self, Confinement};
+use kekring_kit::Missing;
 use landlock::RulesetStatus;
 
 use crate::cluster::{Cluster, LONG, key};
-use crate::missing::Missing;
 
 /// What a server of this store reaches: the ports, the files, and what it takes to look names up.
 fn confinement(etcd: &EtcdStore) -> Confinement {

@@ -23,9 +23,6 @@ mod keys;
 mod leases;
 mod limits;
 mod members;
-#[path = "../support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 mod outcome;
 #[path = "../support/port.rs"]
 mod port;
@@ -38,30 +35,21 @@ mod proxy;
 mod secure;
 mod strangers;
 mod threads;
-#[macro_use]
-#[path = "../support/times.rs"]
-#[allow(dead_code)] // another suite needs more of it
-mod times;
 mod users;
 #[path = "../apiserver/wait.rs"]
 mod wait;
 mod watches;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed};
+use kekring_kit::{Missing, Suite, needs::nothing, trials};
 
 use program::program;
-use times::Times;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
     // Each has an etcd of its own and mostly waits. Those that wait longest come first.
-    arguments.test_threads.get_or_insert(2);
-    let times = Arc::new(Times::start());
-    let mut trials = trials![
-        &times,
+    let mut suite = Suite::new("etcd").at_once(2);
+    suite.list(trials![needs etcd;
         watches::a_watch_outlives_a_member_that_is_killed_and_one_that_is_frozen,
         members::without_a_quorum_every_call_ends_in_time_and_says_so,
         members::a_frozen_member_costs_a_share_of_the_time_and_no_call,
@@ -82,42 +70,24 @@ fn main() -> ExitCode {
         users::a_user_reads_its_own_prefix_and_nothing_else,
         users::a_new_password_is_taken_from_its_file,
         threads::a_client_serves_blocking_threads_and_ends_with_its_thread,
-    ];
-    trials.extend(confined(&times));
-    trials.extend(without_etcd(&times));
-
-    times.conclude("etcd", &arguments, trials)
-}
-
-fn confined(times: &Arc<Times>) -> Vec<libtest_mimic::Trial> {
-    fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-        match confined::kernel() {
-            Ok(()) => crate::run(name, scenario, times),
-            Err(missing) => missing.outcome(),
-        }
-    }
-    trials![
-        times,
+    ]);
+    suite.list(trials![needs landlock_and_etcd;
         confined::a_confined_client_reaches_etcd_by_name_and_no_other_port,
         confined::a_confined_client_uses_a_renewed_certificate_and_reads_its_neighbours_alone,
         confined::a_confined_process_that_looks_names_up_reads_what_that_takes_and_no_more,
-    ]
-}
-
-fn without_etcd(times: &Arc<Times>) -> Vec<libtest_mimic::Trial> {
-    fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-        times.run(name, scenario)
-    }
-    trials![
-        times,
+    ]);
+    suite.list(trials![needs nothing;
         strangers::whoever_is_no_etcd_is_left_in_time,
         strangers::plain_http_leaves_loopback_for_nobody,
-    ]
+    ]);
+    suite.run()
 }
 
-fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    if let Err(missing) = program() {
-        return missing.outcome();
-    }
-    times.run(name, scenario)
+fn etcd() -> Result<(), Missing> {
+    program().map(|_| ())
+}
+
+fn landlock_and_etcd() -> Result<(), Missing> {
+    confined::kernel()?;
+    etcd()
 }

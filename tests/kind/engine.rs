@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kekring_kit::Missing;
+use kekring_kit::needs::{programs, root_to};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::cluster::in_repository;
-use crate::missing::{Missing, require, require_root};
 use crate::place::Place;
 use crate::run::run;
 use crate::wait::{SOON, wait_for};
@@ -31,7 +32,7 @@ pub struct Engine {
 
 impl Engine {
     pub fn find_or_start() -> Result<Self, Missing> {
-        require(&["docker", "timeout"])?;
+        programs(&["docker", "timeout"])?;
         let mut running = Self { private: None };
         if !running.answers() {
             running.private = Some(Private::start()?);
@@ -92,7 +93,7 @@ struct Private {
 
 impl Private {
     fn start() -> Result<Self, Missing> {
-        require(&[
+        programs(&[
             "dockerd",
             "containerd",
             "runc",
@@ -101,7 +102,7 @@ impl Private {
             "ip",
             "iptables",
         ])?;
-        require_root("or an engine that is running")?;
+        root_to("or an engine that is running")?;
         let broken = |why: Error| Missing::Broken(format!("cannot start an engine: {why}"));
         let place = Place::ours();
         let lock = File::create(place.data.with_extension("lock")).map_err(broken)?;
@@ -187,7 +188,7 @@ fn spawn(place: &Place) -> Result<Child, Missing> {
         .arg(format!("--pidfile={shown}/pid"))
         .arg(format!("--data-root={}", place.data.display()));
     if !granted_everything() {
-        require(&["jq"])?;
+        programs(&["jq"])?;
         let wrapper = in_repository("tests/kind/engine/runc");
         command
             .arg(format!("--add-runtime=without={}", wrapper.display()))

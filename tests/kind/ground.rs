@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kekring_kit::Missing;
+use kekring_kit::needs::programs;
+
 use crate::cluster::in_repository;
 use crate::engine::Engine;
-use crate::missing::{Missing, require};
 use crate::node_image::NodeImage;
 use crate::run::run;
 
@@ -31,7 +33,7 @@ impl Ground {
 /// The program under test, linked statically. Without what a debugger reads, which would be most of the image.
 fn static_program() -> Result<PathBuf, String> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    if require(&["rustup"]).is_ok() {
+    if programs(&["rustup"]).is_ok() {
         run(Command::new("rustup").args(["target", "add", &target]))?;
     }
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("");

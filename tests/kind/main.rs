@@ -42,8 +42,6 @@ mod load;
 #[path = "../support/lot.rs"]
 mod lot;
 mod machines;
-#[path = "../support/missing.rs"]
-mod missing;
 mod node_image;
 mod order;
 mod outage;
@@ -57,9 +55,6 @@ mod ready;
 mod run;
 mod several;
 mod three;
-#[path = "../support/times.rs"]
-#[allow(dead_code)]
-mod times;
 #[path = "../apiserver/wait.rs"]
 mod wait;
 
@@ -67,41 +62,27 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use kekring_kit::{Missing, Suite, Times, trials};
 
 use cluster::Cluster;
 use ground::Ground;
-use missing::Missing;
-use times::Times;
 
-/// One trial for each scenario, called by the scenario's own name.
-macro_rules! trials {
-    ($suite:expr, $($module:ident::$scenario:ident,)*) => {
-        vec![$({
-            let suite = Arc::clone($suite);
-            let name = stringify!($scenario);
-            Trial::ignorable_test(name, move || suite.run(name, $module::$scenario))
-        }),*]
-    };
-}
-
-struct Suite {
+/// What the scenarios share.
+struct Shared {
     ground: OnceLock<Result<Arc<Ground>, Missing>>,
     cluster: OnceLock<Result<Cluster, Missing>>,
-    times: Times,
+    times: Arc<Times>,
 }
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
     // They share the cluster, and what they do to it.
-    arguments.test_threads = Some(1);
-    let suite = Arc::new(Suite {
+    let mut suite = Suite::new("kind").in_turn();
+    let shared = Arc::new(Shared {
         ground: OnceLock::new(),
         cluster: OnceLock::new(),
-        times: Times::start(),
+        times: suite.times(),
     });
-    let mut trials = trials![
-        &suite,
+    for (name, scenario) in trials![
         first::a_first_look_shows_a_secret_that_is_ciphertext_in_etcd_and_reads_back,
         first::kubeadm_s_own_secrets_were_encrypted_from_the_first_write,
         first::every_command_of_the_page_runs,
@@ -117,38 +98,29 @@ fn main() -> ExitCode {
         order::a_reboot_of_the_node_keeps_the_ring_and_every_secret,
         guide::every_command_for_a_static_pod_does_what_the_page_says,
         first::one_command_deletes_everything_that_the_first_look_made,
-    ];
+    ] {
+        let shared = Arc::clone(&shared);
+        suite.trial(name, move || shared.run(scenario));
+    }
     if lot::in_full() {
-        trials.push(three_control_planes(&suite));
+        three_control_planes(&mut suite, Arc::clone(&shared));
     }
-
-    let conclusion = libtest_mimic::run(&arguments, trials);
-
-    let list = arguments.list;
-    let times = Arc::into_inner(suite).expect("no trial runs any more").end();
-    if !list {
-        times.print("kind");
-    }
-    conclusion.exit_code()
-}
-
-/// On nodes of its own.
-fn three_control_planes(suite: &Arc<Suite>) -> Trial {
-    let suite = Arc::clone(suite);
-    let name = "three_control_planes_of_kubeadm_come_to_be_rotate_and_go_through_the_phases";
-    Trial::ignorable_test(name, move || {
-        let ground = match suite.ground() {
-            Ok(ground) => ground,
-            Err(missing) => return missing.outcome(),
-        };
-        let started = Instant::now();
-        three::from_the_first_boot_through_the_phases(&ground);
-        suite.note(name, started);
-        Ok(Completion::Completed)
+    suite.run_and_then(|| {
+        let shared = Arc::into_inner(shared);
+        shared.expect("no trial runs any more").end();
     })
 }
 
-impl Suite {
+/// On nodes of its own.
+fn three_control_planes(suite: &mut Suite, shared: Arc<Shared>) {
+    let name = "three_control_planes_of_kubeadm_come_to_be_rotate_and_go_through_the_phases";
+    suite.trial(name, move || {
+        three::from_the_first_boot_through_the_phases(&shared.ground()?);
+        Ok(())
+    });
+}
+
+impl Shared {
     /// Made by the first trial that runs.
     fn ground(&self) -> Result<Arc<Ground>, Missing> {
         let ground = self.ground.get_or_init(|| {
@@ -161,7 +133,7 @@ impl Suite {
     }
 
     /// The first trial that runs makes the cluster. A panic is caught by the harness.
-    fn run(&self, name: &'static str, scenario: fn(&Cluster)) -> Result<Completion, Failed> {
+    fn run(&self, scenario: fn(&Cluster)) -> Result<(), Missing> {
         let cluster = self.cluster.get_or_init(|| {
             let ground = self.ground()?;
             let started = Instant::now();
@@ -169,28 +141,24 @@ impl Suite {
             self.note("the cluster", started);
             cluster
         });
-        let cluster = match cluster {
-            Ok(cluster) => cluster,
-            Err(missing) => return missing.outcome(),
-        };
+        let cluster = cluster.as_ref().map_err(Missing::clone)?;
         let started = Instant::now();
         cluster.heal();
         scenario(cluster);
-        self.note(name, started);
-        Ok(Completion::Completed)
+        print!("{:.0} s ... ", started.elapsed().as_secs_f32());
+        Ok(())
     }
 
     fn note(&self, name: &str, started: Instant) {
         let took = self.times.took(name, started);
-        print!("{:.0} s ... ", took.as_secs_f32());
+        print!("{name}: {:.0} s ... ", took.as_secs_f32());
     }
 
     /// Ends the cluster, if a trial has not, and then the engine.
-    fn end(self) -> Times {
+    fn end(self) {
         let started = Instant::now();
         drop(self.cluster);
         drop(self.ground);
         self.times.took("the end", started);
-        self.times
     }
 }

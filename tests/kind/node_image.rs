@@ -6,12 +6,13 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use data_encoding::HEXLOWER;
+use kekring_kit::Missing;
+use kekring_kit::needs::{programs, root_to};
 use sha2::{Digest, Sha256};
 
 use crate::cluster::in_repository;
 use crate::engine::Engine;
 use crate::golang::{Program, cache_dir};
-use crate::missing::{Missing, require, require_root};
 use crate::run::run;
 
 /// The default of kind 0.33.0.
@@ -90,8 +91,8 @@ fn sources() -> PathBuf {
 
 /// Under another name first, so that what has the final name is complete.
 fn build(archive: &Path) -> Result<(), Missing> {
-    require(&["debootstrap", "zstd"])?;
-    require_root("to build a node image")?;
+    programs(&["debootstrap", "zstd"])?;
+    root_to("to build a node image")?;
     let kubernetes = KUBERNETES.path()?;
     let started = Instant::now();
     let broken = |why: String| Missing::Broken(format!("cannot build a node image: {why}"));
@@ -117,7 +118,7 @@ fn build(archive: &Path) -> Result<(), Missing> {
 }
 
 fn load(engine: &Engine, archive: &Path) -> Result<(), String> {
-    require(&["zstd"]).map_err(|missing| format!("{missing:?}"))?;
+    programs(&["zstd"]).map_err(|missing| format!("{missing:?}"))?;
     let mut unpack = Command::new("zstd")
         .arg("-dcq")
         .arg(archive)

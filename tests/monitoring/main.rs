@@ -32,9 +32,6 @@ mod golang;
 #[path = "../ring_on_etcd/lab.rs"]
 #[allow(dead_code)] // another suite needs more of it
 mod lab;
-#[path = "../support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 mod one_node;
 mod pictures;
 #[path = "../support/port.rs"]
@@ -49,56 +46,25 @@ mod rules;
 #[path = "../support/mod.rs"]
 mod support;
 mod three_nodes;
-#[macro_use]
-#[path = "../support/times.rs"]
-#[allow(dead_code)] // another suite needs more of it
-mod times;
 mod tools;
 #[path = "../apiserver/wait.rs"]
 mod wait;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-
-use times::Times;
+use kekring_kit::{Missing, Suite, needs::nothing, trials};
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(2);
-    let times = Arc::new(Times::start());
-    let mut trials = with_etcd(&times);
-    trials.extend(trials![
-        &times,
+    let mut suite = Suite::new("monitoring").at_once(2);
+    suite.list(trials![needs prometheus_and_etcd;
+        three_nodes::what_befalls_three_nodes_makes_their_alerts_fire,
+    ]);
+    suite.list(trials![needs prometheus;
         one_node::what_befalls_one_node_makes_its_alerts_fire,
         rules::the_alerts_fire_as_their_unit_tests_say,
         rules::prometheus_takes_the_files_as_they_are,
     ]);
-    trials.extend(of_files(&times));
-
-    times.conclude("monitoring", &arguments, trials)
-}
-
-fn with_etcd(times: &Arc<Times>) -> Vec<Trial> {
-    fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-        match program::program() {
-            Ok(_) => crate::run(name, scenario, times),
-            Err(missing) => missing.outcome(),
-        }
-    }
-    trials![
-        times,
-        three_nodes::what_befalls_three_nodes_makes_their_alerts_fire,
-    ]
-}
-
-fn of_files(times: &Arc<Times>) -> Vec<Trial> {
-    fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-        times.run(name, scenario)
-    }
-    trials![
-        times,
+    suite.list(trials![needs nothing;
         rules::every_alert_says_what_it_is_and_where_to_read_on,
         rules::every_alert_is_tested_on_both_sides_of_its_limit,
         coverage::every_metric_of_an_alert_or_a_panel_is_one_of_ours,
@@ -106,12 +72,15 @@ fn of_files(times: &Arc<Times>) -> Vec<Trial> {
         coverage::the_page_has_every_alert_and_no_other,
         dashboard::every_panel_says_what_it_shows_and_in_which_unit,
         dashboard::the_dashboard_is_laid_out_as_it_always_is,
-    ]
+    ]);
+    suite.run()
 }
 
-fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    if let Err(missing) = tools::tools() {
-        return missing.outcome();
-    }
-    times.run(name, scenario)
+fn prometheus() -> Result<(), Missing> {
+    tools::tools().map(|_| ())
+}
+
+fn prometheus_and_etcd() -> Result<(), Missing> {
+    program::program()?;
+    prometheus()
 }

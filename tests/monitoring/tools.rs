@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use kekring_kit::Missing;
+use kekring_kit::needs::programs;
+
 use crate::golang::cache_dir;
-use crate::missing::{Missing, require};
 
 const TOOLS: [&str; 2] = ["prometheus", "promtool"];
 
@@ -35,7 +37,7 @@ fn find_or_fetch() -> Result<PathBuf, Missing> {
     if let Some(dir) = installed.or_else(unpacked) {
         return Ok(dir);
     }
-    require(&["apt-get", "dpkg"]).map_err(|_| Missing::Tool("prometheus and promtool".into()))?;
+    programs(&["apt-get", "dpkg"]).map_err(|_| Missing::Tool("prometheus and promtool".into()))?;
     fetch().map_err(|why| Missing::Tool(format!("prometheus and promtool, which apt does not give: {why}")))
 }
 

@@ -39,9 +39,6 @@ mod lab;
 mod load;
 #[path = "../support/lot.rs"]
 mod lot;
-#[path = "../support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 mod node;
 mod over;
 #[path = "../support/port.rs"]
@@ -62,29 +59,20 @@ mod service_account;
 mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
-#[macro_use]
-#[path = "../support/times.rs"]
-#[allow(dead_code)] // another suite needs more of it
-mod times;
 #[path = "../apiserver/wait.rs"]
 mod wait;
 mod weather;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed};
+use kekring_kit::{Missing, Suite, needs, trials};
 
 use program::program;
-use times::Times;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
     // Each has three nodes of its own and mostly waits. Those that wait longest come first.
-    arguments.test_threads.get_or_insert(3);
-    let times = Arc::new(Times::start());
-    let trials = trials![
-        &times,
+    let mut suite = Suite::new("nodes").at_once(3);
+    suite.list(trials![needs programs;
         chaos::what_was_acknowledged_reads_through_every_api_server_after_kills_freezes_and_a_wrong_clock,
         rotations::no_read_and_no_write_fails_while_keys_rotate_and_api_servers_restart,
         cut_off::a_rotation_waits_for_a_node_that_is_cut_off_and_no_read_fails_there,
@@ -92,15 +80,13 @@ fn main() -> ExitCode {
         snapshot::after_etcd_is_restored_from_a_snapshot_everything_in_it_reads_and_no_key_goes_back,
         kubeadm::the_order_of_kubeadm_leads_from_files_on_one_node_to_four_nodes_and_back_to_three,
         all_off::after_a_blackout_the_plugins_serve_without_etcd_and_everything_reads_once_it_is_back,
-    ];
-
-    times.conclude("nodes", &arguments, trials)
+    ]);
+    suite.run()
 }
 
-fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    let needed = missing::require(&["cc"]).and_then(|()| program());
-    if let Err(missing) = needed.and_then(|_| snapshot::program()) {
-        return missing.outcome();
-    }
-    times.run(name, scenario)
+fn programs() -> Result<(), Missing> {
+    needs::program("cc")?;
+    program()?;
+    snapshot::program()?;
+    Ok(())
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use kekring_kit::Missing;
+
 use crate::golang::Program;
 use crate::keys::{CONVERGED, Keys};
 use crate::lab::Lab;
 use crate::load::Load;
-use crate::missing::Missing;
 use crate::wait::{SOON, wait_for};
 
 static PROGRAM: Program = Program::new("snapshot", "tests/nodes/snapshot", "go.mod", "");

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::missing::{self, Missing};
+use kekring_kit::{Missing, needs};
+
 use crate::support::{KEKRING, in_repository, shown};
 
 pub const OLD: &str = "0.1.0";
@@ -26,7 +27,7 @@ pub fn packer() -> Result<(), Missing> {
         if there.is_ok_and(|status| status.success()) {
             return Ok(());
         }
-        missing::require(&["bash", "go"])
+        needs::programs(&["bash", "go"])
     };
     THERE.get_or_init(find).clone()
 }

@@ -21,38 +21,25 @@ mod faults;
 #[path = "../serve/client.rs"]
 #[allow(dead_code)] // another suite calls more of it
 mod grpc;
-#[path = "../support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 #[path = "../support/mod.rs"]
 mod support;
-#[macro_use]
-#[path = "../support/times.rs"]
-mod times;
 #[path = "../support/witness.rs"]
 mod witness;
 mod world;
 
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed};
-
-use missing::Missing;
-use times::Times;
+use kekring_kit::{Missing, Suite, needs, trials};
 
 const WITHIN: &str = "KEKRING_POWER_SUITE";
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    if !arguments.list && std::env::var_os(WITHIN).is_none() && available().is_ok() {
+    // Most of them wait.
+    let mut suite = Suite::new("power").at_once(5);
+    if !suite.lists() && std::env::var_os(WITHIN).is_none() && disks().is_ok() {
         return in_a_namespace();
     }
-    // Most of them wait.
-    arguments.test_threads.get_or_insert(5);
-    let times = Arc::new(Times::start());
-    let trials = trials![
-        &times,
+    suite.list(trials![needs disks;
         // Those that wait longest come first.
         faults::a_complaint_about_a_rotation_ends_when_an_operator_has_rotated,
         faults::a_full_disk_stops_rotations_and_neither_requests_nor_a_start,
@@ -68,9 +55,8 @@ fn main() -> ExitCode {
         cuts::what_was_acknowledged_survives_power_cuts_of_xfs,
         cuts::a_writer_that_does_not_sync_its_files_is_noticed,
         cuts::a_writer_that_does_not_sync_its_directories_is_noticed,
-    ];
-
-    times.conclude("power", &arguments, trials)
+    ]);
+    suite.run()
 }
 
 /// Runs this suite again where no mount outlives it.
@@ -86,16 +72,9 @@ fn in_a_namespace() -> ExitCode {
     ExitCode::from(code.unwrap_or(1))
 }
 
-fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    match available() {
-        Ok(()) => times.run(name, scenario),
-        Err(missing) => missing.outcome(),
-    }
-}
-
-fn available() -> Result<(), Missing> {
-    missing::require_root("to mount file systems")?;
-    missing::require(&[
+fn disks() -> Result<(), Missing> {
+    needs::root_to("to mount file systems")?;
+    needs::programs(&[
         "mkfs.ext4",
         "mkfs.xfs",
         "mount",
@@ -104,10 +83,5 @@ fn available() -> Result<(), Missing> {
         "strace",
         "python3",
     ])?;
-    let namespace = Command::new("unshare").args(["--mount", "true"]).output();
-    let loops = Command::new("losetup").arg("--find").output();
-    if !namespace.is_ok_and(|it| it.status.success()) || !loops.is_ok_and(|it| it.status.success()) {
-        return Err(Missing::Tool("a mount namespace and a loop device".into()));
-    }
-    Ok(())
+    needs::loop_devices()
 }

@@ -37,9 +37,6 @@ mod init;
 mod joining;
 mod killed;
 mod lab;
-#[path = "../support/missing.rs"]
-#[allow(dead_code)] // another suite asks for more
-mod missing;
 mod moves;
 mod outage;
 #[path = "../support/port.rs"]
@@ -66,10 +63,6 @@ mod strange;
 mod superseded;
 #[path = "../support/mod.rs"]
 mod support;
-#[macro_use]
-#[path = "../support/times.rs"]
-#[allow(dead_code)] // another suite needs more of it
-mod times;
 mod unknown;
 #[path = "../apiserver/wait.rs"]
 mod wait;
@@ -78,21 +71,16 @@ mod watch;
 mod witness;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed};
+use kekring_kit::{Missing, Suite, trials};
 
 use program::program;
-use times::Times;
 
 #[allow(clippy::too_many_lines)] // a table
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
     // Each has an etcd of its own, and mostly waits. Those that wait longest come first.
-    arguments.test_threads.get_or_insert(4);
-    let times = Arc::new(Times::start());
-    let trials = trials![
-        &times,
+    let mut suite = Suite::new("ring_on_etcd").at_once(4);
+    suite.list(trials![needs etcd;
         killed::a_rotate_that_is_killed_at_any_moment_leaves_a_sound_ring,
         removal::a_removed_node_is_waited_for_no_more_and_registers_again_when_it_is_back,
         second::a_second_machine_under_a_name_is_refused_until_the_first_is_removed,
@@ -152,14 +140,10 @@ fn main() -> ExitCode {
         store::what_a_holder_settles_is_in_its_copy_before_anything_goes,
         store::nothing_is_removed_that_is_not_what_the_proof_is_about,
         store::a_name_in_etcd_that_is_no_generations_touches_no_file,
-    ];
-
-    times.conclude("ring_on_etcd", &arguments, trials)
+    ]);
+    suite.run()
 }
 
-fn run(name: &'static str, scenario: fn(), times: &Times) -> Result<Completion, Failed> {
-    if let Err(missing) = program() {
-        return missing.outcome();
-    }
-    times.run(name, scenario)
+fn etcd() -> Result<(), Missing> {
+    program().map(|_| ())
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use kekring_kit::Missing;
+
 use crate::golang::Program;
-use crate::missing::Missing;
 use crate::process::Process;
 use crate::program::command;
 use crate::support::{from_nowhere, shown, wait_until};

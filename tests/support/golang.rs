@@ -1,7 +1,7 @@
 //! Programs in Go that a suite runs: built once for each state of their sources and each Go, and kept in the user's
 //! cache, so that a fresh clone need not build them again.
 //!
-//! Included by `#[path = "../support/golang.rs"] mod golang;`, beside `missing.rs`.
+//! Included by `#[path = "../support/golang.rs"] mod golang;`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,9 +11,8 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use data_encoding::HEXLOWER;
+use kekring_kit::Missing;
 use sha2::{Digest, Sha256};
-
-use crate::missing::Missing;
 
 /// A program of this repository.
 pub struct Program {

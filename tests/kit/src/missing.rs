@@ -1,11 +1,10 @@
-//! What a suite cannot run without.
-//!
-//! Included by `#[path = "../support/missing.rs"] mod missing;`, in suites whose own main can say "ignored".
+//! What a trial cannot run without.
 
 use std::fmt;
 
 use libtest_mimic::{Completion, Failed};
 
+/// Why a trial did not run to its end.
 #[derive(Clone, Debug)]
 pub enum Missing {
     /// A machine without this cannot run it.
@@ -37,21 +36,27 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Fails, naming the first of these programs that is not to be found.
-pub fn require(programs: &[&str]) -> Result<(), Missing> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    for program in programs {
-        if !std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
-            return Err(Missing::Tool((*program).into()));
-        }
-    }
-    Ok(())
+/// Where nothing is there, what is missing is said.
+pub trait Lacking {
+    /// What was asked for.
+    type Found;
+
+    /// What is there, or that the trial needs `what`.
+    fn or_needs(self, what: &str) -> Result<Self::Found, Missing>;
 }
 
-/// Fails where we are not root.
-pub fn require_root(what: &str) -> Result<(), Missing> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(());
+impl<T> Lacking for Option<T> {
+    type Found = T;
+
+    fn or_needs(self, what: &str) -> Result<T, Missing> {
+        self.ok_or_else(|| Missing::Tool(what.to_owned()))
     }
-    Err(Missing::Tool(format!("root, {what}")))
+}
+
+impl Lacking for bool {
+    type Found = ();
+
+    fn or_needs(self, what: &str) -> Result<(), Missing> {
+        self.then_some(()).or_needs(what)
+    }
 }
