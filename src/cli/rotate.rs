@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::keys::name;
-use super::output::{Output, warned};
+use super::output::{Form, Output, note, warned};
 use super::place::{Place, custody};
 use super::together::{Together, behind};
 use super::wait::{Wait, none_waits};
@@ -26,6 +26,8 @@ use crate::telemetry::now;
 const PREPARED: &str = "prepared a new key; `kekring rotate --activate` activates it";
 const ROTATED: &str =
     "rotated; old keys still decrypt, and old data stays as it is until it is written again";
+/// The rewriting is for who needs it; too early, it does nothing.
+const NEXT: &str = "each kube-apiserver takes the new key with its next Status, within a minute: `kekring status` then shows it for each connection; only after that rewrite what the old key must no longer protect, by deploy/rewrite";
 
 /// The prepared key becomes active: kube-apiserver encrypts under it from its next Status on, at most a minute later.
 /// Old keys still decrypt, and old data stays as it is until it is written again.
@@ -239,6 +241,9 @@ impl Rotate {
             );
             text + &warned(&it.warnings)
         });
+        if rotated && outcome.waiting.is_empty() && self.output.form == Form::Text {
+            note("next", NEXT);
+        }
     }
 }
 
