@@ -3,6 +3,7 @@
 
 mod document;
 mod phases;
+mod place;
 mod resources;
 mod rules;
 
@@ -19,6 +20,9 @@ use super::output::{Output, note};
 use super::place::Place;
 use document::Document;
 use phases::{Change, Phase, Refused};
+
+/// What becomes of a kube-apiserver that cannot read its own objects; tests/apiserver shows it.
+const EVERYTHING: &str = "with *.* kube-apiserver does not start without kekring: /livez fails, and it ends itself after half a minute, as often as it is started; see that kekring starts first";
 
 #[derive(Args)]
 pub(super) struct Encryption {
@@ -37,6 +41,9 @@ pub(super) struct Encryption {
     /// The provider's name: part of every stored object, the same on all nodes, never to be changed
     #[arg(long, default_value = "kekring")]
     name: String,
+    /// Write it to this file, which its owner alone can read (0600), in one step; with --merge it may be the same file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -63,8 +70,19 @@ impl Encryption {
                 "name other resources, or another --name",
             )
         })?;
+        if let Phase::Read | Phase::Write = self.phase
+            && is_for(&self.resources, "*.*")
+        {
+            notes.push(EVERYTHING.into());
+        }
         // YAML is its text; kube-apiserver reads JSON as well.
-        self.output.print(&document, Document::yaml);
+        match &self.out {
+            None => self.output.print(&document, Document::yaml),
+            Some(file) => {
+                let text = self.output.made(&document, Document::yaml);
+                notes.extend(place::put(file, &format!("{}\n", text.trim_end()))?);
+            }
+        }
         if document.holds_secrets() {
             notes.push("it holds the keys of other providers: let nobody but root read it".into());
         }
@@ -97,7 +115,7 @@ impl Encryption {
                     "cannot use {} as an EncryptionConfiguration: {why}",
                     file.display()
                 ),
-                "it must be one that kube-apiserver accepts; write to another file than the one that is read",
+                "it must be one that kube-apiserver accepts; `--out FILE` may be the file that is read, and `> FILE` empties it first",
             )
         };
         let text = read(file).map_err(|why| unusable(why.to_string()))?;
@@ -143,9 +161,9 @@ impl Encryption {
     fn next(&self) -> String {
         match self.phase {
             Phase::Read => "wait until every kube-apiserver has taken it (`kubectl get --raw '/readyz?verbose'`), then --phase write".to_owned(),
-            Phase::Write => "where more than one kube-apiserver runs, --phase read comes first; when every one has taken this, rewrite what is older".to_owned(),
+            Phase::Write => "where more than one kube-apiserver runs, --phase read comes first; when every one has taken this, rewrite what is older (deploy/rewrite)".to_owned(),
             Phase::Exit => format!(
-                "wait until every kube-apiserver has taken it, rewrite everything, look into etcd for k8s:enc:kms:v2:{}, then take kekring out of the file; keep the ring as long as there are backups of etcd",
+                "wait until every kube-apiserver has taken it, rewrite everything (deploy/rewrite), look into etcd for k8s:enc:kms:v2:{}, then take kekring out of the file; keep the ring as long as there are backups of etcd",
                 self.name
             ),
         }

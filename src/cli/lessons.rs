@@ -134,7 +134,8 @@ pub(super) const ALL: &[Lesson] = &[
             ("", "kekring rotate --activate"),
         ],
         codes: &[REFUSED, WAITING],
-        next: "`kekring backup`, since the last one lacks the new key; after a compromise rewrite everything, README.md says how",
+        next: "`kekring backup`, since the last one lacks the new key; after a compromise rewrite everything, when `kekring status` shows \
+            the new key for each connection: deploy/rewrite has the command, which waits for that",
     },
     Lesson {
         verb: "keys list",
@@ -375,15 +376,15 @@ pub(super) const ALL: &[Lesson] = &[
         examples: &[
             (
                 "first",
-                "kekring config encryption --phase read > encryption.yaml",
+                "kekring config encryption --phase read --out encryption.yaml",
             ),
             (
                 "then",
-                "kekring config encryption --phase write > encryption.yaml",
+                "kekring config encryption --phase write --merge encryption.yaml --out encryption.yaml",
             ),
             (
-                "into the file in use; never write to the file that is read",
-                "kekring config encryption --phase read --merge old.yaml > new.yaml",
+                "from the file in use to another one, to be looked at first",
+                "kekring config encryption --phase read --merge old.yaml --out new.yaml",
             ),
             (
                 "everything, custom resources too",
@@ -391,7 +392,7 @@ pub(super) const ALL: &[Lesson] = &[
             ),
             (
                 "back out",
-                "kekring config encryption --phase exit --merge old.yaml > new.yaml",
+                "kekring config encryption --phase exit --merge old.yaml --out new.yaml",
             ),
         ],
         codes: &[

@@ -34,9 +34,14 @@ pub(super) enum Form {
 impl Output {
     /// Prints `value` as JSON, or the text that `text` makes of it.
     pub(super) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
+        line(&self.made(value, text));
+    }
+
+    /// What is printed.
+    pub(super) fn made<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> String {
         match self.form {
-            Form::Json => line(&json(value)),
-            Form::Text => line(&shown(&text(value))),
+            Form::Json => json(value),
+            Form::Text => shown(&text(value)),
         }
     }
 }

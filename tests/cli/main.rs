@@ -18,6 +18,7 @@ mod config;
 mod golden;
 mod init;
 mod normal;
+mod out;
 mod packages;
 mod session;
 mod terminal;
