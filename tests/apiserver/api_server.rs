@@ -72,6 +72,24 @@ impl ApiServer {
         Api::new(&url(port), TOKEN)
     }
 
+    /// Where it is.
+    #[allow(dead_code)] // one suite needs it
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What kubectl is told of it.
+    #[allow(dead_code)] // one suite needs it
+    pub fn kubeconfig(&self) -> String {
+        let url = &self.url;
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: suite\n\
+             clusters: [{{name: suite, cluster: {{server: '{url}', insecure-skip-tls-verify: true}}}}]\n\
+             users: [{{name: suite, user: {{token: {TOKEN}}}}}]\n\
+             contexts: [{{name: suite, context: {{cluster: suite, user: suite}}}}]\n"
+        )
+    }
+
     /// What it has logged so far; earlier ones of this name as well.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()

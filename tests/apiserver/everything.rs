@@ -106,6 +106,31 @@ pub fn with_every_resource_named_nothing_that_can_be_encrypted_lies_plain_and_al
     }
 }
 
+/// Its own objects are among what it cannot read: it is not live, and ends itself after half a minute.
+pub fn with_every_resource_named_kube_apiserver_does_not_live_without_the_plugin() {
+    let mut lab = Lab::with(Plugin::start_new, |plugin| {
+        Some(plugin.encryption(&["--resources", "*.*"]))
+    });
+    lab.api().create_secret("kept", "kept").unwrap();
+
+    lab.plugin.kill();
+    let (mut alone, api) = lab.control_plane.start_again();
+    let mut answers = 0;
+    wait_for("kube-apiserver to end itself", 3 * SOON, || {
+        if let Ok(live) = api.health("/livez") {
+            assert_ne!(live.status, 200, "{live:?}");
+            answers += 1;
+        }
+        alone.has_ended().then_some(())
+    });
+    assert!(answers > 0, "it answered, and was not live");
+
+    lab.plugin.start();
+    lab.control_plane.restart_api_server();
+    assert_eq!(lab.api().health("/livez").unwrap().status, 200);
+    assert_eq!(lab.api().password("kept").as_deref(), Ok("kept"));
+}
+
 /// Returns where the object is.
 fn create(api: &Api, (collection, version, kind, rest): &(&str, &str, &str, &str)) -> String {
     let mut object: Value = serde_json::from_str(rest).unwrap();

@@ -26,6 +26,8 @@ mod everything;
 mod form;
 #[path = "../support/golang.rs"]
 mod golang;
+#[path = "../support/kubernetes.rs"]
+mod kubernetes;
 mod lab;
 mod load;
 mod manifest;
@@ -45,6 +47,7 @@ mod ready;
 mod refusal;
 mod reload;
 mod restart;
+mod rewrite;
 mod rotation;
 #[path = "../memory/scan.rs"]
 #[allow(dead_code)] // a process is looked through elsewhere
@@ -55,6 +58,7 @@ mod scrape;
 #[path = "../support/seed.rs"]
 mod seed;
 mod service_account;
+mod shell;
 mod wait;
 
 use std::process::ExitCode;
@@ -72,6 +76,10 @@ fn main() -> ExitCode {
         activation::a_socket_that_stays_open_hides_every_restart_and_a_short_absence,
         metrics::the_series_of_both_sides_join_on_the_hash_of_the_key,
         at_rest::what_lies_in_etcd_is_encrypted_under_the_active_key_and_reads_back,
+        rewrite::right_after_a_rotation_it_waits_for_each_kube_apiserver_and_leaves_nothing_under_the_old_key,
+        rewrite::what_a_controller_filled_in_is_still_there_after_the_next_apply,
+        rewrite::an_object_that_cannot_be_read_is_named_and_stops_no_other,
+        everything::with_every_resource_named_kube_apiserver_does_not_live_without_the_plugin,
         rotation::a_rotation_under_load_fails_no_write_and_no_read,
         pair::two_api_servers_read_each_other_through_a_rotation_and_both_take_the_new_key,
         reload::a_new_configuration_is_taken_under_load_without_a_failed_request,

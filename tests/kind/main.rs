@@ -36,6 +36,8 @@ mod golang;
 mod ground;
 mod guide;
 mod kubeadm;
+#[path = "../support/kubernetes.rs"]
+mod kubernetes;
 #[path = "../apiserver/load.rs"]
 #[allow(dead_code)]
 mod load;

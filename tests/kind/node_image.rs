@@ -12,20 +12,15 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster::in_repository;
 use crate::engine::Engine;
-use crate::golang::{Program, cache_dir};
+use crate::golang::cache_dir;
+use crate::kubernetes::{KUBERNETES, VERSION};
 use crate::run::run;
 
 /// The default of kind 0.33.0.
 const PUBLISHED: &str =
     "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5";
-/// What is built: Kubernetes of this version, which the linker tells the programs.
-const VERSION: &str = "v1.36.3";
-const LINKED: &str = "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
-    -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
 /// How long a registry may take, in seconds.
 const PULL: &str = "600";
-
-static KUBERNETES: Program = Program::new("kubernetes", "tests/kind/kubernetes", "go.mod", "").linked(LINKED);
 
 pub enum NodeImage {
     Published,
