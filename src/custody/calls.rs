@@ -154,8 +154,7 @@ impl Calls {
         // A root that is denied altogether is asked again for a slot that it has not seen.
         let seen = |lock: &Lock| line.refused.iter().any(|it| it.lock == *lock);
         let unseen = wanted.iter().any(|lock| !seen(lock));
-        line.refused
-            .retain(|it| !(unseen && matches!(it.why, RootError::Denied(_))));
+        line.refused.retain(|it| !(unseen && is_denied(&it.why)));
         let refused = line.refused.iter().filter(|it| wanted.contains(&it.lock));
         Recalled {
             refused: refused.map(|it| (it.lock.clone(), it.why.clone())).collect(),
@@ -254,7 +253,7 @@ impl Line {
     /// Only what asking again does not change. Where the root was denied, it has not looked at the rest either.
     fn remember(&mut self, lock: &Lock, all: &[Lock], why: &RootError, stamp: &Option<FileStamp>) {
         let locks = match why {
-            RootError::Denied(_) => all,
+            why if is_denied(why) => all,
             RootError::WrongRoot => std::slice::from_ref(lock),
             _ => return,
         };
@@ -269,6 +268,10 @@ impl Line {
             stamp: stamp.clone(),
         }));
     }
+}
+
+fn is_denied(why: &RootError) -> bool {
+    matches!(why, RootError::Denied(_) | RootError::DeniedByTpm(_))
 }
 
 /// Some refusals are a slot's fault, and the next one may be sound; the others are the root's.

@@ -105,6 +105,9 @@ impl OpenError {
             Self::Roots { tried, .. } if tried.iter().any(|(_, why)| matches!(why, RootError::Config(_))) => {
                 "put the root back as it was when the ring was made, byte for byte; with the recovery code, `kekring root add --replace-lost --open-with -` makes another".into()
             }
+            Self::Roots { tried, .. } if tried.iter().any(|(_, why)| matches!(why, RootError::DeniedByTpm(_))) => {
+                "the machine did not start as it had when the credential was sealed: where that is as it should be, open the ring with the recovery code and seal the credential anew: systemd-creds encrypt, then `kekring root add --open-with -`".into()
+            }
             Self::Roots { tried, .. } if tried.iter().any(|(_, why)| matches!(why, RootError::Denied(_))) => {
                 "mend owner or mode as it says; who could read the root meanwhile may know the ring key: `kekring root remove` replaces it".into()
             }

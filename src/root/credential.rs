@@ -117,8 +117,9 @@ fn decrypt(name: &str, encrypted: &Path) -> Result<Zeroizing<Vec<u8>>, RootError
     }
     let complaint = last_line(&left.complaint);
     match is_denied(&left.complaint) {
-        true => Err(RootError::Denied(format!(
-            "the TPM does not open {shown}: {complaint}; the machine's state is not the one that it was sealed to: open the ring with the recovery code, then seal the credential anew"
+        true => Err(RootError::DeniedByTpm(format!(
+            "the TPM does not open {shown}: {}",
+            complaint.trim_end_matches('.')
         ))),
         false => Err(failed(&complaint)),
     }

@@ -83,6 +83,9 @@ pub enum RootError {
     /// There, and not for us; mend the rights.
     #[error("denied: {0}")]
     Denied(String),
+    /// A TPM does not open it: the machine did not start as it had when the secret was sealed.
+    #[error("denied: {0}")]
+    DeniedByTpm(String),
     /// It opens, but not this: another root sealed it.
     #[error("wrong root: this root did not seal the ring key")]
     WrongRoot,

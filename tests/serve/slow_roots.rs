@@ -19,7 +19,9 @@ fn with_a_credential(script: &str) -> Plugin {
     fs::write(&sealed, "sealed").unwrap();
     fs::write(plugin.dir.join("plain"), [3; 32]).unwrap();
     // A server's child may write where the server may: beside the socket.
-    ["bin", "run"].map(|name| fs::create_dir(plugin.dir.join(name)).unwrap());
+    for name in ["bin", "run"] {
+        fs::create_dir(plugin.dir.join(name)).unwrap();
+    }
     let roots = json!([
         {"credential": {"name": "kekring-root", "encryptedFile": sealed}},
         {"file": {"path": plugin.dir.join("root.key")}},
