@@ -16,7 +16,9 @@ pub use inspect::Stray;
 use inspect::{check_directory, entries, names, read_file, stray, unavailable};
 pub(super) use inspect::{file_name, parse_name};
 pub(super) use write::publish_anywhere;
-use write::{Owner, lock, make_directory, may_write, move_aside, publish, remove_unfinished, replace};
+use write::{
+    Owner, lock, make_directory, may_write, move_aside, publish, remove_unfinished, replace, sync_directory,
+};
 
 use super::{
     Loaded, MOST_BYTES, MOST_FILES, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy,
@@ -219,12 +221,22 @@ impl RingStore for FileStore {
         for dir in self.places().filter(|_| !gone.is_empty()) {
             let owner = may_write(dir)?;
             let _lock = lock(dir, owner)?;
+            let mut here = Vec::new();
             for covered in gone.iter().filter(|it| parse_name(it.name()).is_some()) {
                 let path = dir.join(covered.name());
-                if read_file(&path).is_ok_and(|bytes| covered.is(&bytes)) {
-                    let done = fs::remove_file(path).is_ok() && *dir == self.dir;
-                    removed.extend(done.then(|| covered.name().to_owned()));
+                if read_file(&path).is_ok_and(|bytes| covered.is(&bytes)) && fs::remove_file(path).is_ok() {
+                    here.push(covered.name().to_owned());
                 }
+            }
+            if here.is_empty() {
+                continue;
+            }
+            // A root that was removed must not open them again after a power cut; and ext4 with data=writeback gives their
+            // blocks away before they are durably gone.
+            sync_directory(dir)
+                .map_err(|why| unavailable("cannot make durable what was removed from", dir, &why))?;
+            if *dir == self.dir {
+                removed = here;
             }
         }
         Ok(removed)

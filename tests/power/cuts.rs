@@ -90,19 +90,19 @@ impl Machine {
     }
 
     fn rotate(&self, writer: Writer) -> Output {
-        // A rotation without a mirror syncs its generation, the directory, its mark, the directory.
-        let lie = match writer {
-            Writer::Sound => return self.plugin.verb(&["rotate", "-o", "json"]),
-            Writer::NoFileSync => "inject=fsync:retval=0:when=1+2",
-            Writer::NoDirectorySync => "inject=fsync:retval=0:when=2+2",
-        };
+        let ring = self.disk.at.join("ring");
         let mut command = Command::new("strace");
         from_nowhere(&mut command);
-        command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync", "-e", lie, KEKRING]);
-        command
-            .args(["rotate", "-o", "json", "--config"])
-            .arg(&self.plugin.config);
-        command.output().unwrap()
+        command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync", "-e"]);
+        match writer {
+            Writer::Sound => return self.plugin.verb(&["rotate", "-o", "json"]),
+            // A rotation without a mirror syncs its generation, the directory, its mark, the directory; then the directory
+            // again, where something was removed.
+            Writer::NoFileSync => command.arg("inject=fsync:retval=0:when=1+2"),
+            Writer::NoDirectorySync => command.arg("inject=fsync:retval=0").arg("-P").arg(ring),
+        };
+        command.args([KEKRING, "rotate", "-o", "json", "--config"]);
+        command.arg(&self.plugin.config).output().unwrap()
     }
 
     /// Rotates until the power is cut, and says which rotation was the last to be acknowledged.

@@ -214,7 +214,7 @@ fn make_above(dir: &Path) -> io::Result<()> {
     sync_directory(above)
 }
 
-fn sync_directory(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
