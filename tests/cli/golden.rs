@@ -5,53 +5,33 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use kekring_kit::{Missing, Suite};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::normal::Names;
 use crate::session::{Run, Session};
-use crate::support::{Killed, PATIENCE, ignored, in_repository, kekring, wait_until};
+use crate::support::{Killed, PATIENCE, in_repository, kekring, wait_until};
 use crate::world::{SETUPS, World};
 
 /// How wide help is, whoever asks.
 const WIDTH: &str = "100";
-/// Sessions at once: most of their time is spent waiting for disks and servers.
-const WORKERS: usize = 4;
 
-#[test]
-fn every_outcome_is_as_its_golden_file_says() {
-    let wanted = std::env::var("GOLDEN").unwrap_or_default();
-    let paths: Vec<PathBuf> = files()
-        .into_iter()
-        .filter(|it| name(it).contains(&wanted))
-        .collect();
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                while let Some(path) = paths.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let seen = std::panic::catch_unwind(|| check(path));
-                    let difference = seen.unwrap_or_else(|_| Some("it panicked; see above".into()));
-                    let mut wrong = wrong.lock().unwrap();
-                    wrong.extend(difference.map(|it| format!("=== {}\n{it}", name(path))));
-                }
-            });
-        }
-    });
-
-    let mut wrong = wrong.into_inner().unwrap();
-    wrong.sort();
-    assert!(
-        wrong.is_empty(),
-        "{} of {} golden files differ; look, then `UPDATE_GOLDEN=1 cargo test --test cli`\n\n{}",
-        wrong.len(),
-        paths.len(),
-        wrong.join("\n\n")
-    );
+/// Each file is a trial: `golden rotate/done.txt`.
+pub fn add_to(suite: &mut Suite) {
+    for path in files() {
+        suite.trial(format!("golden {}", name(&path)), move || {
+            let difference = check(&path)?;
+            assert!(
+                difference.is_none(),
+                "it differs; look, then `UPDATE_GOLDEN=1 cargo test --test cli`\n{}",
+                difference.unwrap_or_default()
+            );
+            Ok(())
+        });
+    }
 }
 
 #[test]
@@ -91,7 +71,7 @@ fn the_help_of_every_verb_is_a_golden_file() {
                 format!("given: nothing\n$ kekring {}\nexit: 0\n", command.trim()),
             )
             .unwrap();
-            check(&path);
+            check(&path).unwrap();
         }
 
         let session = Session::read(&path).unwrap_or_else(|why| panic!("{}: {why}", name(&path)));
@@ -210,31 +190,25 @@ fn every_setup_is_used() {
 }
 
 /// Runs a session and says what is other than in its file.
-fn check(path: &Path) -> Option<String> {
+fn check(path: &Path) -> Result<Option<String>, Missing> {
     let old = match Session::read(path) {
         Ok(session) => session,
-        Err(why) => return Some(why),
+        Err(why) => return Ok(Some(why)),
     };
-    let new = match run(&old) {
-        Ok(new) => new,
-        Err(needs) => {
-            ignored(&format!("{needs} ({})", name(path)));
-            return None;
-        }
-    };
+    let new = run(&old)?;
     let text = fs::read_to_string(path).unwrap();
     if text == new.text() {
-        return None;
+        return Ok(None);
     }
     if updating() {
         fs::write(path, new.text()).unwrap();
-        return None;
+        return Ok(None);
     }
-    Some(difference(&text, &new.text()))
+    Ok(Some(difference(&text, &new.text())))
 }
 
-/// The session with the outcomes that are seen. An error says what a setup lacks here.
-fn run(session: &Session) -> Result<Session, String> {
+/// The session with the outcomes that are seen.
+fn run(session: &Session) -> Result<Session, Missing> {
     let mut world = World::new(&session.config);
     let mut names = Names::new(&world.places());
     let named = ["<KEY ", "<SLOT "]

@@ -8,6 +8,9 @@
     unreachable_pub
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 #[path = "../support/forged.rs"]
 #[allow(dead_code)] // other suites forge more
 mod forged;
@@ -25,7 +28,15 @@ mod terminal;
 mod verbs;
 mod world;
 
-use std::process::Output;
+use std::process::{ExitCode, Output};
+
+fn main() -> ExitCode {
+    // Most of the time is spent waiting for disks and servers.
+    let mut suite = kekring_kit::Suite::new("cli").at_once(4);
+    suite.registered();
+    golden::add_to(&mut suite);
+    suite.run()
+}
 
 /// Exit code, standard output, standard error.
 fn parts(output: &Output) -> (i32, String, String) {

@@ -4,11 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use kekring_kit::{Lacking, Missing, needs};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::forged::{asking_for_64_gib, of_a_newer_kekring};
-use crate::support::{Immutable, PATIENCE, Plugin, in_repository, shown, wait_until};
+use crate::support::immutable::Immutable;
+use crate::support::{PATIENCE, Plugin, in_repository, shown, wait_until};
 
 /// What a session runs in.
 pub struct World {
@@ -30,15 +32,13 @@ enum Held {
 }
 
 /// Every setup, with what it means.
-type Setup = fn(&mut World) -> Result<(), String>;
+type Setup = fn(&mut World) -> Result<(), Missing>;
 pub const SETUPS: &[(&str, &str, Setup)] = &[
     ("nothing", "an empty directory, and no --config", |world| {
         fs::remove_file(&world.plugin.config).unwrap();
         world.configured = false;
-        match Path::new(kekring::config::DEFAULT_PATH).exists() {
-            true => Err(format!("a machine without {}", kekring::config::DEFAULT_PATH)),
-            false => Ok(()),
-        }
+        let none = !Path::new(kekring::config::DEFAULT_PATH).exists();
+        none.or_needs(&format!("a machine without {}", kekring::config::DEFAULT_PATH))
     }),
     ("a configuration", "no ring, no root; --config names it", |_| {
         Ok(())
@@ -163,7 +163,7 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         "nobody can write in the ring's directory",
         |world| {
             let dir = world.path("ring");
-            let immutable = Immutable::new(&dir).ok_or("chattr, root and a file system with +i")?;
+            let immutable = Immutable::new(&dir)?;
             world.held.push(Held::Immutable(immutable));
             Ok(())
         },
@@ -276,9 +276,8 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
                 .args(["encrypt", "--with-key=host", "--name=kekring-root"])
                 .arg(&plain)
                 .arg(&sealed);
-            if !command.output().is_ok_and(|output| output.status.success()) {
-                return Err("systemd-creds, and root".into());
-            }
+            let sealed_it = command.output().is_ok_and(|output| output.status.success());
+            sealed_it.or_needs("systemd-creds, and root")?;
             world.tweaks["ring"]["roots"] = json!([
                 {"file": {"path": world.path("root.key")}},
                 {"credential": {"name": "kekring-root", "encryptedFile": sealed}},
@@ -395,9 +394,7 @@ pub const SETUPS: &[(&str, &str, Setup)] = &[
         "another user",
         "commands run as user 65533, who may look into <DIR>",
         |world| {
-            if !rustix::process::geteuid().is_root() {
-                return Err("root".into());
-            }
+            needs::root()?;
             chmod(&world.plugin.dir, 0o755);
             world.user = Some(65533);
             Ok(())
@@ -424,7 +421,7 @@ impl World {
     }
 
     /// Runs a setup; says what is missing where it cannot be had.
-    pub fn give(&mut self, step: &str) -> Result<(), String> {
+    pub fn give(&mut self, step: &str) -> Result<(), Missing> {
         let (_, _, setup) = SETUPS
             .iter()
             .find(|(name, _, _)| *name == step)
@@ -452,7 +449,7 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn must(&self, args: &[&str]) -> Result<(), String> {
+    fn must(&self, args: &[&str]) -> Result<(), Missing> {
         let mut command = self.plugin.command(args);
         let output = command.current_dir(&self.plugin.dir).output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", shown(&output));
@@ -465,7 +462,7 @@ impl World {
 }
 
 /// A credential beside the root, and something in the place of systemd-creds.
-fn systemd_creds(world: &mut World, script: &str) -> Result<(), String> {
+fn systemd_creds(world: &mut World, script: &str) -> Result<(), Missing> {
     let (bin, sealed) = (world.path("bin"), world.path("sealed"));
     fs::create_dir(&bin).unwrap();
     fs::write(&sealed, "sealed").unwrap();

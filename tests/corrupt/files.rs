@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-use crate::support::{Plugin, ignored};
+use crate::support::Plugin;
 use crate::{Ring, content, put, say};
 
 /// What it is, how it is made, and what is said of it.
@@ -70,15 +70,6 @@ const DEVICE: Kind = (
     "not a regular file",
 );
 
-fn kinds() -> Vec<Kind> {
-    let mut kinds = KINDS.to_vec();
-    match rustix::process::geteuid().is_root() {
-        true => kinds.push(DEVICE),
-        false => ignored("root, to make a device"),
-    }
-    kinds
-}
-
 fn remove(path: &Path) {
     if fs::symlink_metadata(path).unwrap().is_dir() {
         fs::remove_dir(path).unwrap();
@@ -89,23 +80,49 @@ fn remove(path: &Path) {
 
 #[test]
 fn whatever_lies_in_place_of_the_newest_generation_is_named_and_left_alone_and_an_older_one_serves() {
-    let ring = Ring::new();
-    let newest = ring.bench.newest();
-    for (what, make, class) in kinds() {
-        remove(&newest);
-        make(&newest);
-
-        ring.judge_older(what, class);
-    }
+    in_place_of_the_newest_generation(&KINDS);
     say(&format!(
         "corrupt: {} kinds in place of a generation",
-        kinds().len()
+        KINDS.len()
     ));
 }
 
 #[test]
 fn whatever_lies_in_place_of_the_only_generation_is_named_and_left_alone() {
-    for (what, make, class) in kinds() {
+    in_place_of_the_only_generation(&KINDS);
+}
+
+#[test]
+fn whatever_lies_in_place_of_the_mark_is_named_and_does_not_count() {
+    in_place_of_the_mark(&KINDS);
+}
+
+#[test]
+#[needs(root)]
+fn a_device_in_place_of_a_generation_is_named_and_left_alone() {
+    in_place_of_the_newest_generation(&[DEVICE]);
+    in_place_of_the_only_generation(&[DEVICE]);
+}
+
+#[test]
+#[needs(root)]
+fn a_device_in_place_of_the_mark_is_named_and_does_not_count() {
+    in_place_of_the_mark(&[DEVICE]);
+}
+
+fn in_place_of_the_newest_generation(kinds: &[Kind]) {
+    let ring = Ring::new();
+    let newest = ring.bench.newest();
+    for (what, make, class) in kinds {
+        remove(&newest);
+        make(&newest);
+
+        ring.judge_older(what, class);
+    }
+}
+
+fn in_place_of_the_only_generation(kinds: &[Kind]) {
+    for (what, make, class) in kinds {
         let ring = Ring::new();
         let newest = ring.bench.newest();
         for path in ring.bench.generations() {
@@ -119,11 +136,10 @@ fn whatever_lies_in_place_of_the_only_generation_is_named_and_left_alone() {
     }
 }
 
-#[test]
-fn whatever_lies_in_place_of_the_mark_is_named_and_does_not_count() {
+fn in_place_of_the_mark(kinds: &[Kind]) {
     let ring = Ring::new();
     let mark = ring.dir().join("mark");
-    for (what, make, class) in kinds() {
+    for (what, make, class) in kinds {
         remove(&mark);
         make(&mark);
 
@@ -181,10 +197,8 @@ fn a_directory_that_others_can_use_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
+#[needs(root)]
 fn a_ring_of_another_owner_is_refused_to_all_but_root_and_stays_as_it_is() {
-    if !rustix::process::geteuid().is_root() {
-        return ignored("root, to be another user");
-    }
     const OTHER: u32 = 64_999;
     let plugin = Plugin::prepared("{}");
     let all = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();

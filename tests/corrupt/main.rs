@@ -9,6 +9,9 @@
     unreachable_pub
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 #[allow(dead_code)]
 #[path = "../store/bench.rs"]
 mod bench;
@@ -32,10 +35,15 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use bench::{Bench, NOW};
 use kekring::custody::Opened;
 use kekring::keyring::{KeyId, lifecycle};
+
+fn main() -> ExitCode {
+    kekring_kit::main("corrupt")
+}
 
 /// A ring of three generations: two rotations' keys, the oldest of them suspended. What its server has said is known.
 struct Ring {
@@ -129,7 +137,7 @@ fn full() -> bool {
     std::env::var_os("KEKRING_TESTS").is_some_and(|it| it == "full")
 }
 
-/// Past the capture of the test runner: the figures are wanted in every log.
+/// The figures are wanted in every log.
 fn say(line: &str) {
     writeln!(std::io::stdout().lock(), "{line}").unwrap();
 }

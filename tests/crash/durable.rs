@@ -3,7 +3,6 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::strace::can_inject;
 use crate::support::{KEKRING, Plugin, shown};
 
 /// A call on files: its text, with a path for each descriptor.
@@ -59,10 +58,8 @@ impl Calls {
 }
 
 #[test]
+#[needs(strace)]
 fn a_generation_and_then_the_mark_are_synced_before_and_after_they_are_named() {
-    if !can_inject() {
-        return;
-    }
     let plugin = Plugin::unmade("{}");
     let (ring, mirror) = (plugin.dir.join("ring"), plugin.dir.join("mirror"));
     plugin.configure(&format!("{{ring: {{mirror: {}}}}}", mirror.display()));
@@ -90,10 +87,8 @@ fn a_generation_and_then_the_mark_are_synced_before_and_after_they_are_named() {
 }
 
 #[test]
+#[needs(strace)]
 fn a_root_key_and_a_recovery_code_are_synced_before_and_after_they_are_named() {
-    if !can_inject() {
-        return;
-    }
     let plugin = Plugin::unmade("{}");
     let code = plugin.dir.join("code");
 
@@ -107,10 +102,8 @@ fn a_root_key_and_a_recovery_code_are_synced_before_and_after_they_are_named() {
 }
 
 #[test]
+#[needs(strace)]
 fn the_directories_of_a_new_ring_are_named_durably_before_anything_lies_in_them() {
-    if !can_inject() {
-        return;
-    }
     let plugin = Plugin::unmade("{}");
     let (above, ring) = (plugin.dir.join("above"), plugin.dir.join("above/ring"));
     plugin.configure(&format!(

@@ -7,21 +7,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use data_encoding::HEXLOWER;
+use kekring_kit::{Lacking, Missing};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::archive::{Entry, Kind, entries};
-use crate::support::{ignored, in_repository, scratch, shown};
+use crate::support::{in_repository, scratch, shown};
 
 /// The image's own user.
 const USER: u64 = 65532;
 
 #[test]
-fn the_image_holds_one_program_and_nothing_else_that_runs() {
+fn the_image_holds_one_program_and_nothing_else_that_runs() -> Result<(), Missing> {
     let scratch = scratch();
-    let Some(program) = stand_in(scratch.path()) else {
-        return;
-    };
+    let program = stand_in(scratch.path())?;
 
     let image = Image::made(&program, scratch.path());
 
@@ -57,14 +56,13 @@ fn the_image_holds_one_program_and_nothing_else_that_runs() {
         .find(|entry| entry.name == "usr/bin/kekring")
         .unwrap();
     assert_eq!(found.bytes, fs::read(program).unwrap());
+    Ok(())
 }
 
 #[test]
-fn the_image_says_what_to_run_as_whom_and_which_version_it_is() {
+fn the_image_says_what_to_run_as_whom_and_which_version_it_is() -> Result<(), Missing> {
     let scratch = scratch();
-    let Some(program) = stand_in(scratch.path()) else {
-        return;
-    };
+    let program = stand_in(scratch.path())?;
 
     let image = Image::made(&program, scratch.path());
 
@@ -89,14 +87,13 @@ fn the_image_says_what_to_run_as_whom_and_which_version_it_is() {
     };
     assert_eq!(config["architecture"], expected);
     assert_eq!(config["os"], "linux");
+    Ok(())
 }
 
 #[test]
-fn every_digest_in_the_archive_is_the_digest_of_what_it_names() {
+fn every_digest_in_the_archive_is_the_digest_of_what_it_names() -> Result<(), Missing> {
     let scratch = scratch();
-    let Some(program) = stand_in(scratch.path()) else {
-        return;
-    };
+    let program = stand_in(scratch.path())?;
 
     let image = Image::made(&program, scratch.path());
 
@@ -118,14 +115,13 @@ fn every_digest_in_the_archive_is_the_digest_of_what_it_names() {
     assert_eq!(docker["Config"], blob_name(&manifest["config"]));
     assert_eq!(docker["Layers"][0], blob_name(&manifest["layers"][0]));
     assert_eq!(image.json("oci-layout")["imageLayoutVersion"], "1.0.0");
+    Ok(())
 }
 
 #[test]
-fn one_program_gives_one_image_wherever_and_whenever_it_is_made() {
+fn one_program_gives_one_image_wherever_and_whenever_it_is_made() -> Result<(), Missing> {
     let scratch = scratch();
-    let Some(program) = stand_in(scratch.path()) else {
-        return;
-    };
+    let program = stand_in(scratch.path())?;
     let (here, there) = (scratch.path().join("here.tar"), scratch.path().join("there.tar"));
     let elsewhere = scratch.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -155,16 +151,15 @@ fn one_program_gives_one_image_wherever_and_whenever_it_is_made() {
         last_word(&first),
         image.json("index.json")["manifests"][0]["digest"]
     );
+    Ok(())
 }
 
 #[test]
-fn a_program_that_needs_a_loader_is_refused() {
+fn a_program_that_needs_a_loader_is_refused() -> Result<(), Missing> {
     let scratch = scratch();
     let out = scratch.path().join("image.tar");
     let dynamic = interpreter(&fs::read("/bin/sh").unwrap()).is_some();
-    if !dynamic {
-        return ignored("a /bin/sh that is linked dynamically");
-    }
+    dynamic.or_needs("a /bin/sh that is linked dynamically")?;
 
     let output = image_sh(&["--binary", "/bin/sh", text(&out)]);
 
@@ -175,6 +170,7 @@ fn a_program_that_needs_a_loader_is_refused() {
         shown(&output)
     );
     assert!(!out.exists());
+    Ok(())
 }
 
 #[test]
@@ -280,8 +276,8 @@ pub(crate) fn interpreter(elf: &[u8]) -> Option<String> {
         })
 }
 
-/// A program that is linked as kekring's own is; nothing where the compiler cannot, and the test is ignored.
-fn stand_in(dir: &Path) -> Option<PathBuf> {
+/// A program that is linked as kekring's own is.
+fn stand_in(dir: &Path) -> Result<PathBuf, Missing> {
     let program = dir.join("program");
     fs::write(dir.join("program.rs"), "fn main() {}").unwrap();
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
@@ -289,11 +285,9 @@ fn stand_in(dir: &Path) -> Option<PathBuf> {
         .args(["--target", &target(), "-Clinker=rust-lld", "-o"])
         .arg(&program)
         .arg(dir.join("program.rs"));
-    if rustc.output().is_ok_and(|output| output.status.success()) {
-        return Some(program);
-    }
-    ignored("rustc with the target for musl: rustup target add");
-    None
+    let linked = rustc.output().is_ok_and(|output| output.status.success());
+    linked.or_needs("rustc with the target for musl: rustup target add")?;
+    Ok(program)
 }
 
 fn target() -> String {

@@ -6,6 +6,9 @@
     clippy::print_stdout
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 mod archive;
 mod image;
 mod kubeadm;
@@ -18,10 +21,15 @@ mod workflow;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use kekring::config::{Config, Node, Rotation, Socket, Store, Telemetry};
 use serde_json::Value;
 use support::{configuration_keys, in_repository, kekring, shown};
+
+fn main() -> ExitCode {
+    kekring_kit::main("deploy")
+}
 
 /// The sample with every key of a file ring.
 const FILE: &str = "deploy/config/file.yaml";

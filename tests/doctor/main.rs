@@ -9,6 +9,9 @@
     unreachable_pub
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 mod anything;
 #[path = "../etcd/certificates.rs"]
 #[allow(dead_code)] // another suite has members with TLS
@@ -29,3 +32,9 @@ mod server;
 mod support;
 mod whole;
 mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kekring_kit::main("doctor")
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use kekring_kit::{Lacking, Missing};
 use serde_json::json;
 
 use crate::support::{kekring, shown};
@@ -142,15 +143,14 @@ fn text_has_one_line_for_each_finding_with_its_level_first_and_closes_with_the_c
 }
 
 #[test]
-fn nothing_says_where_the_api_server_is_and_so_it_is_skipped_with_what_to_give() {
+fn nothing_says_where_the_api_server_is_and_so_it_is_skipped_with_what_to_give() -> Result<(), Missing> {
     let node = Node::good();
 
     let output = node.plugin.verb(&["doctor", "-o", "json"]);
 
     let seen = crate::world::Seen::of(output);
-    if std::path::Path::new("/etc/kubernetes/manifests/kube-apiserver.yaml").exists() {
-        return crate::support::ignored("a machine that is no control-plane node");
-    }
+    let control_plane = std::path::Path::new("/etc/kubernetes/manifests/kube-apiserver.yaml").exists();
+    (!control_plane).or_needs("a machine that is no control-plane node")?;
     assert!(
         seen.finding("skipped", "manifest/readable")
             .remedy
@@ -161,6 +161,7 @@ fn nothing_says_where_the_api_server_is_and_so_it_is_skipped_with_what_to_give()
             .remedy
             .contains("--encryption-config")
     );
+    Ok(())
 }
 
 #[test]
@@ -279,10 +280,8 @@ fn no_secret_is_ever_in_a_report() {
 }
 
 #[test]
+#[needs(root)]
 fn a_user_who_may_not_look_is_told_so_and_no_failure_is_made_of_it() {
-    if !rustix::process::geteuid().is_root() {
-        return crate::support::ignored("root");
-    }
     let node = Node::served();
     // What a user can reach: the program and the configuration.
     let public = tempfile::Builder::new()

@@ -30,6 +30,7 @@ fn room_for_a_flood() -> usize {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn ten_thousand_connections_that_say_nothing_disturb_nobody() {
     under("silent connections", "{}", |plugin, honest| {
         let _one = ONE_FLOOD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,6 +44,7 @@ fn ten_thousand_connections_that_say_nothing_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn ten_thousand_connections_that_are_idle_disturb_nobody() {
     under("idle connections", "{}", |plugin, honest| {
         let _one = ONE_FLOOD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,6 +60,7 @@ fn ten_thousand_connections_that_are_idle_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn ten_thousand_connections_that_come_and_go_disturb_nobody() {
     under("connections that come and go", "{}", |plugin, honest| {
         for number in 0..FLOOD {
@@ -70,6 +73,7 @@ fn ten_thousand_connections_that_come_and_go_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn clients_that_drip_the_preface_disturb_nobody() {
     under("dripped prefaces", "{}", |plugin, honest| {
         let mut held: Vec<UnixStream> = (0..1000).map(|_| plain(&plugin.socket)).collect();
@@ -87,6 +91,7 @@ fn clients_that_drip_the_preface_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn what_is_no_http_2_is_closed_whatever_it_is() {
     under("garbage", "{}", |plugin, honest| {
         let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0, 0, 0, 0, 0];
@@ -108,6 +113,7 @@ fn what_is_no_http_2_is_closed_whatever_it_is() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn garbage_after_the_preface_ends_that_connection_alone() {
     under("garbage frames", "{}", |plugin, honest| {
         let mut goodbyes = 0;

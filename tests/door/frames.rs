@@ -11,6 +11,7 @@ const CANCEL: [u8; 4] = [0, 0, 0, 8];
 const WINDOW: u16 = 4;
 
 #[test]
+#[needs(descriptor_counts)]
 fn a_thousand_streams_that_never_end_disturb_nobody() {
     under("open streams", "{}", |plugin, honest| {
         let mut raw = Raw::connect(&plugin.socket, &[]);
@@ -23,6 +24,7 @@ fn a_thousand_streams_that_never_end_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn rapid_resets_end_that_connection_and_disturb_nobody() {
     under("rapid resets", "{}", |plugin, honest| {
         let mut sent = 0;
@@ -44,6 +46,7 @@ fn rapid_resets_end_that_connection_and_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn whole_requests_that_are_reset_disturb_nobody() {
     under("whole requests, reset", "{}", |plugin, honest| {
         for _ in 0..20 {
@@ -60,6 +63,7 @@ fn whole_requests_that_are_reset_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn a_header_block_without_end_ends_that_connection() {
     under("continuations", "{}", |plugin, honest| {
         for size in [0, 1, 16_000] {
@@ -86,6 +90,7 @@ fn a_header_block_without_end_ends_that_connection() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn headers_over_the_limit_are_refused_and_memory_stays() {
     under("large headers", "{}", |plugin, honest| {
         for size in [9 * 1024, 60 * 1024, 1024 * 1024] {
@@ -106,6 +111,7 @@ fn headers_over_the_limit_are_refused_and_memory_stays() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn pings_and_settings_that_nobody_reads_the_answers_of_disturb_nobody() {
     under("pings and settings", "{}", |plugin, honest| {
         for (kind, payload) in [
@@ -126,6 +132,7 @@ fn pings_and_settings_that_nobody_reads_the_answers_of_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn pings_whose_answers_are_read_disturb_nobody() {
     under("pings", "{}", |plugin, honest| {
         let mut raw = Raw::connect(&plugin.socket, &[]);
@@ -138,6 +145,7 @@ fn pings_whose_answers_are_read_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn windows_that_are_shut_or_burst_disturb_nobody() {
     under("windows", "{}", |plugin, honest| {
         // Nothing may be sent to this one: its answers wait.
@@ -173,6 +181,7 @@ fn windows_that_are_shut_or_burst_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn clients_that_never_read_their_answers_disturb_nobody() {
     under_three("stalled readers", |plugin, honest| {
         let mut stalled: Vec<Raw> = (0..60).map(|_| Raw::connect(&plugin.socket, &[])).collect();
@@ -192,6 +201,7 @@ fn clients_that_never_read_their_answers_disturb_nobody() {
     });
 }
 #[test]
+#[needs(descriptor_counts)]
 fn messages_that_never_end_disturb_nobody() {
     under_three("messages without end", |plugin, honest| {
         // Each claims 60,000 bytes and sends all of them but the last, on every stream of every connection.
@@ -215,6 +225,7 @@ fn messages_that_never_end_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn answers_that_no_window_lets_through_have_a_bound_over_all_connections() {
     under_three("shut windows", |plugin, honest| {
         let mut held: Vec<Raw> = (0..24)

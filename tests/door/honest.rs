@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::support::open_files::open_files;
 use crate::support::{PATIENCE, Plugin, wait_until};
 
 /// kube-apiserver's own deadline of a call.
@@ -111,13 +112,13 @@ fn let_loose(what: &str, config: &str, flood: impl FnOnce(&Plugin, &Honest)) -> 
     let plugin = Plugin::with(config);
     let honest = Honest::begin(&plugin);
     honest.goes_on();
-    let (memory, descriptors) = (resident(&plugin), open_files(&plugin));
+    let (memory, descriptors) = (resident(&plugin), open_files(plugin.pid()));
 
     flood(&plugin, &honest);
     honest.goes_on();
     let peak = kib(&plugin, "VmHWM");
     wait_until("every descriptor to be given back", PATIENCE, || {
-        open_files(&plugin) <= descriptors
+        open_files(plugin.pid()) <= descriptors
     });
     let after = resident(&plugin);
     let (rounds, slowest) = honest.end();
@@ -142,9 +143,4 @@ fn kib(plugin: &Plugin, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", plugin.pid().as_raw_nonzero())).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-pub fn open_files(plugin: &Plugin) -> usize {
-    let open = fs::read_dir(format!("/proc/{}/fd", plugin.pid().as_raw_nonzero()));
-    open.unwrap().count()
 }

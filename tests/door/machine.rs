@@ -7,27 +7,27 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kekring_kit::Missing;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tonic::Code;
 
 use crate::client::Client;
-use crate::honest::{Honest, open_files};
+use crate::honest::Honest;
+use crate::support::open_files::open_files;
 use crate::support::scrape::Scrape;
 use crate::support::strace::Attached;
-use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, ignored, wait_until};
+use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, wait_until};
 
 const TELEMETRY: &str = "{telemetry: {listen: '127.0.0.1:0'}}";
 
 #[test]
-fn without_randomness_encrypt_fails_and_decrypt_goes_on() {
+fn without_randomness_encrypt_fails_and_decrypt_goes_on() -> Result<(), Missing> {
     let plugin = Plugin::start();
     let client = Client::connect(&plugin.socket);
     let sealed = client.encrypt(&[7; 32]).unwrap();
     let log = plugin.dir.join("strace.log");
     let fault = ["-e", "trace=getrandom", "-e", "inject=getrandom:error=ENOSYS"];
-    let Some(injected) = Attached::to(&plugin, &log, &fault) else {
-        return;
-    };
+    let injected = Attached::to(&plugin, &log, &fault)?;
 
     let refused = client.encrypt(&[7; 32]).unwrap_err();
     assert_eq!(refused.code(), Code::Internal, "{refused:?}");
@@ -39,16 +39,18 @@ fn without_randomness_encrypt_fails_and_decrypt_goes_on() {
     assert!(!plugin.log().contains("panicked"), "{}", plugin.log());
     let trace = fs::read_to_string(log).unwrap();
     assert!(trace.contains("(INJECTED)"), "{trace}");
+    Ok(())
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn without_descriptors_whoever_is_in_is_served_and_newcomers_are_later() {
     let plugin = Plugin::with(TELEMETRY);
     let honest = Honest::begin(&plugin);
     honest.goes_on();
     let usual = getrlimit(Resource::Nofile);
     let tight = Rlimit {
-        current: Some(u64::try_from(open_files(&plugin)).unwrap()),
+        current: Some(open_files(plugin.pid())),
         maximum: usual.maximum,
     };
 
@@ -91,6 +93,7 @@ impl Drop for Traced<'_> {
 }
 
 #[test]
+#[needs(strace)]
 fn without_a_thread_to_read_the_ring_on_it_is_read_once_there_is_one() {
     let plugin = Plugin::prepared(TELEMETRY);
     let log = plugin.dir.join("strace.log");
@@ -103,18 +106,12 @@ fn without_a_thread_to_read_the_ring_on_it_is_read_once_there_is_one() {
         .args([KEKRING, "serve", "--config"]);
     from_nowhere(strace.arg(&plugin.config));
     let stderr = fs::File::create(plugin.dir.join("serve.log")).unwrap();
-    let Ok(strace) = strace.stdout(Stdio::null()).stderr(stderr).spawn() else {
-        ignored("strace");
-        return;
-    };
-    let mut strace = Traced(Killed(strace), &plugin);
-    wait_until("the socket, or that there is no right to trace", PATIENCE, || {
-        plugin.socket.exists() || strace.0.0.try_wait().unwrap().is_some()
+    let strace = strace.stdout(Stdio::null()).stderr(stderr).spawn();
+    let mut strace = Traced(Killed(strace.unwrap()), &plugin);
+    wait_until("the socket", PATIENCE, || {
+        assert!(strace.0.0.try_wait().unwrap().is_none(), "{}", plugin.log());
+        plugin.socket.exists()
     });
-    if strace.0.0.try_wait().unwrap().is_some() {
-        ignored("strace, and the right to trace");
-        return;
-    }
 
     wait_until("the ring to be read", PATIENCE, || {
         plugin.verb(&["probe", "--round-trip"]).status.success()

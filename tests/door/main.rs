@@ -9,6 +9,9 @@
     unreachable_pub
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 #[allow(dead_code)]
 #[path = "../serve/client.rs"]
 mod client;
@@ -24,3 +27,9 @@ mod raw;
 mod strangers;
 mod telemetry;
 mod unchanged;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kekring_kit::main("door")
+}

@@ -13,6 +13,7 @@ use crate::raw::{
 };
 
 #[test]
+#[needs(descriptor_counts)]
 fn a_length_of_4_gib_and_messages_over_the_limit_cost_nothing() {
     under("large messages", "{}", |plugin, honest| {
         for (claimed, sent) in [
@@ -42,6 +43,7 @@ fn a_length_of_4_gib_and_messages_over_the_limit_cost_nothing() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn a_message_in_frames_of_one_byte_is_answered_and_a_flood_of_them_disturbs_nobody() {
     under("frames of one byte", "{}", |plugin, honest| {
         let mut raw = Raw::connect(&plugin.socket, &[]);
@@ -71,6 +73,7 @@ fn a_message_in_frames_of_one_byte_is_answered_and_a_flood_of_them_disturbs_nobo
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn compressed_messages_are_never_unpacked() {
     under("compressed messages", "{}", |plugin, honest| {
         // A gzip member of zeros that unpacks to a thousand times its size is not even begun.
@@ -97,6 +100,7 @@ fn compressed_messages_are_never_unpacked() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn other_methods_services_and_types_are_answered_and_disturb_nobody() {
     under(
         "unknown methods",
@@ -145,6 +149,7 @@ fn other_methods_services_and_types_are_answered_and_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn a_flood_of_encrypts_is_answered_and_disturbs_nobody() {
     under("a flood of Encrypt", "{}", |plugin, _| {
         thread::scope(|scope| {
@@ -199,6 +204,7 @@ fn at_once(
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn four_thousand_decrypts_at_once_are_all_answered() {
     under("4,000 Decrypts", "{}", |plugin, _| {
         let sealed = Client::connect(&plugin.socket).encrypt(&[7; 32]).unwrap();
@@ -215,6 +221,7 @@ fn four_thousand_decrypts_at_once_are_all_answered() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn four_thousand_decrypts_under_unknown_keys_share_reads_of_the_store() {
     under(
         "4,000 unknown keys",

@@ -10,7 +10,7 @@ use std::thread;
 use crate::honest::under;
 use crate::raw::{PREFACE, SETTINGS, STATUS, frame, request};
 use crate::support::scrape::Scrape;
-use crate::support::{PATIENCE, Plugin, ignored};
+use crate::support::{PATIENCE, Plugin};
 
 const STRANGER: u32 = 4711;
 
@@ -36,11 +36,8 @@ fn open_to_everybody(plugin: &Plugin) {
 }
 
 #[test]
+#[needs(root)]
 fn thousands_of_strangers_are_told_nothing_and_are_a_few_lines_and_a_count() {
-    if !rustix::process::geteuid().is_root() {
-        ignored("root, to become another user");
-        return;
-    }
     under(
         "strangers",
         "{telemetry: {listen: '127.0.0.1:0'}}",

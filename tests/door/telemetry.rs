@@ -11,6 +11,7 @@ use crate::support::{PATIENCE, Raised, scrape, wait_until};
 const TELEMETRY: &str = "{telemetry: {listen: '127.0.0.1:0'}}";
 
 #[test]
+#[needs(descriptor_counts)]
 fn ten_thousand_connections_to_telemetry_disturb_nobody() {
     under("telemetry connections", TELEMETRY, |plugin, honest| {
         let address = plugin.telemetry();
@@ -52,6 +53,7 @@ fn ten_thousand_connections_to_telemetry_disturb_nobody() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn scrapes_whose_answers_nobody_reads_disturb_nobody() {
     under("unread scrapes", TELEMETRY, |plugin, honest| {
         let address = plugin.telemetry();

@@ -9,10 +9,11 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 
 use kekring::server::confine::{self, Confined, Confinement};
+use kekring_kit::{Lacking, Missing};
 use landlock::{RulesetError, RulesetStatus};
 
 use crate::injected::Injected;
-use crate::support::{Plugin, ignored, scratch};
+use crate::support::{Plugin, scratch};
 
 const REFUSED_LANDLOCK: &str = "landlock_create_ruleset:error=EOPNOTSUPP";
 
@@ -101,7 +102,7 @@ fn confined<T: Send>(
 }
 
 #[test]
-fn a_confined_process_reaches_its_own_files_alone() {
+fn a_confined_process_reaches_its_own_files_alone() -> Result<(), Missing> {
     let dir = scratch();
     for name in ["ring", "roots", "run"] {
         fs::create_dir(dir.path().join(name)).unwrap();
@@ -133,9 +134,8 @@ fn a_confined_process_reaches_its_own_files_alone() {
         status: RulesetStatus::FullyEnforced,
         away: Vec::new(),
     };
-    if !granted.as_ref().is_ok_and(|it| *it == fully) {
-        return ignored(&format!("a kernel with all of Landlock: {granted:?}"));
-    }
+    let enforced = granted.as_ref().is_ok_and(|it| *it == fully);
+    enforced.or_needs(&format!("a kernel with all of Landlock: {granted:?}"))?;
     for (what, outcome) in tried {
         match outcome {
             Ok(()) => assert!(what.starts_with("ours"), "{what} went well"),
@@ -146,10 +146,11 @@ fn a_confined_process_reaches_its_own_files_alone() {
         }
     }
     assert_eq!(fs::read(root).unwrap(), b"second");
+    Ok(())
 }
 
 #[test]
-fn what_is_away_at_the_start_is_reached_when_it_is_back() {
+fn what_is_away_at_the_start_is_reached_when_it_is_back() -> Result<(), Missing> {
     let dir = scratch();
     let [disk, stick] = ["disk", "stick"].map(|name| dir.path().join(name));
     fs::create_dir(&disk).unwrap();
@@ -172,22 +173,20 @@ fn what_is_away_at_the_start_is_reached_when_it_is_back() {
         (fs::write(ring.join("gen-1"), "new"), fs::read(root))
     });
 
-    let Ok(granted) = granted else {
-        return ignored("Landlock");
-    };
+    let granted = granted.ok().or_needs("Landlock")?;
     assert_eq!(granted.away, [disk.join("ring"), stick.join("root.key")]);
     written.unwrap();
     assert_eq!(read.unwrap(), b"key");
+    Ok(())
 }
 
 #[test]
+#[needs(strace)]
 fn a_refused_protection_is_named_and_serving_goes_on() {
     let plugin = Plugin::prepared("{}");
     let refusals = ["memfd_secret:error=ENOSYS", "mlock:error=EPERM", REFUSED_LANDLOCK];
 
-    let Some(injected) = Injected::serve(&plugin, &refusals) else {
-        return;
-    };
+    let injected = Injected::serve(&plugin, &refusals);
 
     let protections = injected.protections(&plugin);
     assert!(
@@ -199,6 +198,7 @@ fn a_refused_protection_is_named_and_serving_goes_on() {
 }
 
 #[test]
+#[needs(strace)]
 fn where_hardening_is_required_a_refused_protection_stops_the_start() {
     let plugin = Plugin::prepared("{hardening: require}");
     let before = fs::read_dir(plugin.dir.join("ring")).unwrap().count();
@@ -210,9 +210,7 @@ fn where_hardening_is_required_a_refused_protection_stops_the_start() {
             "guarded memory",
         ),
     ] {
-        let Some(output) = Injected::output(&plugin, refusals) else {
-            return;
-        };
+        let output = Injected::output(&plugin, refusals);
 
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(3), "{said}");

@@ -6,7 +6,6 @@ use std::process::{Command, Output};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::strace::can_inject;
 use crate::support::{Killed, PATIENCE, Plugin, wait_until};
 
 /// A running server under strace.
@@ -15,11 +14,8 @@ pub struct Injected {
     pid: i32,
 }
 
-/// `kekring serve` under strace with these injections, not started yet; `None`, which is said, where strace cannot inject.
-fn command(plugin: &Plugin, injections: &[&str]) -> Option<Command> {
-    if !can_inject() {
-        return None;
-    }
+/// `kekring serve` under strace with these injections, not started yet.
+fn command(plugin: &Plugin, injections: &[&str]) -> Command {
     let mut strace = Command::new("strace");
     // Only what is injected stops the server.
     strace.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]);
@@ -33,13 +29,13 @@ fn command(plugin: &Plugin, injections: &[&str]) -> Option<Command> {
     }
     let serve = plugin.command(&["serve"]);
     strace.arg(serve.get_program()).args(serve.get_args());
-    Some(strace)
+    strace
 }
 
 impl Injected {
     /// Starts the server and waits until it serves.
-    pub fn serve(plugin: &Plugin, injections: &[&str]) -> Option<Self> {
-        let tracer = Killed(command(plugin, injections)?.spawn().unwrap());
+    pub fn serve(plugin: &Plugin, injections: &[&str]) -> Self {
+        let tracer = Killed(command(plugin, injections).spawn().unwrap());
         let mut pid = None;
         wait_until("the server to serve", PATIENCE, || {
             let status = fs::read(plugin.socket.with_file_name("status.json")).unwrap_or_default();
@@ -48,12 +44,12 @@ impl Injected {
             pid.is_some() && plugin.verb(&["probe"]).status.success()
         });
         let pid = i32::try_from(pid.unwrap()).unwrap();
-        Some(Self { tracer, pid })
+        Self { tracer, pid }
     }
 
     /// Runs the server to its end, which is to come soon.
-    pub fn output(plugin: &Plugin, injections: &[&str]) -> Option<Output> {
-        Some(command(plugin, injections)?.output().unwrap())
+    pub fn output(plugin: &Plugin, injections: &[&str]) -> Output {
+        command(plugin, injections).output().unwrap()
     }
 
     pub fn pid(&self) -> i32 {

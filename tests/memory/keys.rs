@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kekring::keyring::ring::UnixTime;
+use kekring_kit::{Lacking, Missing};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::client::Client;
 use crate::injected::Injected;
 use crate::ring::custody;
 use crate::scan::{self, Scan, Wanted};
-use crate::support::{PATIENCE, Plugin, ignored, shown, wait_until};
+use crate::support::{PATIENCE, Plugin, shown, wait_until};
 
 const PASSPHRASE: &str = "correct horse battery staple, and more";
 
@@ -109,13 +110,13 @@ fn told(scan: &Scan) {
 }
 
 #[test]
-fn keys_lie_in_guarded_memory_alone_and_what_passes_through_lies_nowhere() {
+#[needs(root)]
+fn keys_lie_in_guarded_memory_alone_and_what_passes_through_lies_nowhere() -> Result<(), Missing> {
     let mut plugin = with_a_passphrase();
     plugin.serve();
     let protections = plugin.json(&["status"])["nodes"][0]["protections"].to_string();
-    if !protections.contains("guarded memory: memfd_secret") {
-        return ignored("memfd_secret(2): Linux 5.14, and secretmem.enable=1 before 6.5");
-    }
+    let secret = protections.contains("guarded memory: memfd_secret");
+    secret.or_needs("memfd_secret(2): Linux 5.14, and secretmem.enable=1 before 6.5")?;
     let seeds = used(&plugin, |signal| plugin.signal(signal));
 
     let (keys, passing) = looked_for(&plugin, &seeds);
@@ -126,14 +127,14 @@ fn keys_lie_in_guarded_memory_alone_and_what_passes_through_lies_nowhere() {
     assert_eq!(found[0].unreadable.len(), 1, "{found:?}");
     assert!(found[0].unreadable[0].contains("/secretmem"), "{found:?}");
     assert_eq!([&found[0].hits, &found[1].hits], [&[""; 0]; 2]);
+    Ok(())
 }
 
 #[test]
+#[needs(root, strace)]
 fn without_secret_memory_keys_are_found_in_locked_memory_and_nowhere_else() {
     let plugin = with_a_passphrase();
-    let Some(injected) = Injected::serve(&plugin, &["memfd_secret:error=ENOSYS"]) else {
-        return;
-    };
+    let injected = Injected::serve(&plugin, &["memfd_secret:error=ENOSYS"]);
     let protections = injected.protections(&plugin);
     assert!(
         protections.contains("guarded memory: locked (memfd_secret: "),
@@ -169,6 +170,7 @@ fn without_secret_memory_keys_are_found_in_locked_memory_and_nowhere_else() {
 }
 
 #[test]
+#[needs(root, "gdb")]
 fn a_debuggers_dump_and_a_crash_show_no_secret() {
     let mut plugin = with_a_passphrase();
     plugin.serve();
@@ -181,10 +183,8 @@ fn a_debuggers_dump_and_a_crash_show_no_secret() {
         .args(["-nx", "-batch", "-p", &pid, "-ex"])
         .arg(format!("gcore {}", dump.display()))
         .output();
-    if gcore.is_err() {
-        return ignored("gdb");
-    }
-    let dumped = fs::read(&dump).unwrap_or_else(|why| panic!("{why}: {}", shown(&gcore.unwrap())));
+    let gcore = gcore.unwrap();
+    let dumped = fs::read(&dump).unwrap_or_else(|why| panic!("{why}: {}", shown(&gcore)));
     plugin.signal(Signal::ABORT);
     let ended = plugin.ended();
 

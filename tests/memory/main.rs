@@ -9,6 +9,9 @@
     unreachable_pub
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 #[path = "../serve/client.rs"]
 #[allow(dead_code)] // another suite calls more
 mod client;
@@ -21,3 +24,9 @@ mod ring;
 mod scan;
 #[path = "../support/mod.rs"]
 mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kekring_kit::main("memory")
+}

@@ -1,7 +1,6 @@
 //! Rotating in a loop: allowed, warned of, and bounded.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -46,7 +45,7 @@ fn two_hundred_rotations_in_a_row_lose_nothing_and_leave_five_small_files() {
             "{place}: {} files and {total} bytes after {ROTATIONS} rotations",
             sizes.len()
         );
-        writeln!(std::io::stdout(), "{said}").unwrap();
+        println!("{said}");
         assert!(
             sizes.len() <= 7,
             "five generations, the mark and the lock: {said}"

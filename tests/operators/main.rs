@@ -4,10 +4,14 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::print_stdout,
     dead_code,
     missing_docs,
     unreachable_pub
 )]
+
+#[macro_use]
+extern crate kekring_kit;
 
 #[path = "../store/bench.rs"]
 mod bench;
@@ -29,3 +33,9 @@ mod restore;
 mod root_files;
 mod running;
 mod tree;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kekring_kit::main("operators")
+}

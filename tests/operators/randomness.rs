@@ -3,12 +3,12 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use crate::support::{KEKRING, Plugin, ignored, shown};
+use crate::support::{KEKRING, Plugin, shown};
 use crate::tree::{assert_says, tree};
 
 /// A verb under strace, with every getrandom(2) from the third on made to end like this: the first two seed hash maps,
-/// and what else a library does at its start. `None` where strace cannot.
-fn with_getrandom(plugin: &Plugin, fault: &str, verb: &[&str]) -> Option<Output> {
+/// and what else a library does at its start.
+fn with_getrandom(plugin: &Plugin, fault: &str, verb: &[&str]) -> Output {
     let log = plugin.dir.join("run-strace.log");
     let inject = format!("inject=getrandom:{fault}");
     let output = Command::new("strace")
@@ -21,25 +21,20 @@ fn with_getrandom(plugin: &Plugin, fault: &str, verb: &[&str]) -> Option<Output>
         .output();
     let traced = fs::read_to_string(&log).unwrap_or_default();
     let _ = fs::remove_file(log);
-    match output {
-        Ok(output) if traced.contains("(INJECTED)") => Some(output),
-        _ => {
-            ignored("strace, and the right to trace");
-            None
-        }
-    }
+    let output = output.unwrap();
+    assert!(traced.contains("(INJECTED)"), "{}", shown(&output));
+    output
 }
 
 /// Each call claims one byte and writes none, so all that is asked for stays zero.
 const ZEROS: &str = "retval=1";
 
 #[test]
+#[needs(strace)]
 fn a_generator_that_always_gives_the_same_bytes_makes_no_ring() {
     let plugin = Plugin::unmade("{}");
 
-    let Some(output) = with_getrandom(&plugin, ZEROS, &["init", "--no-recovery"]) else {
-        return;
-    };
+    let output = with_getrandom(&plugin, ZEROS, &["init", "--no-recovery"]);
 
     assert_says("zeros", &output, 3, "the same random bytes twice");
     assert!(
@@ -50,34 +45,32 @@ fn a_generator_that_always_gives_the_same_bytes_makes_no_ring() {
 }
 
 #[test]
+#[needs(strace)]
 fn a_generator_that_fails_makes_no_key_and_changes_nothing() {
     let plugin = Plugin::prepared("{}");
     let before = tree(&plugin.dir);
 
-    let Some(output) = with_getrandom(&plugin, "error=EIO:when=3+", &["rotate"]) else {
-        return;
-    };
+    let output = with_getrandom(&plugin, "error=EIO:when=3+", &["rotate"]);
 
     assert_says("EIO", &output, 1, "random");
     assert_eq!(tree(&plugin.dir), before);
 }
 
 #[test]
+#[needs(strace)]
 fn two_clones_that_draw_the_same_bytes_never_have_two_keys_of_one_name_and_join_without_a_loss() {
     let plugin = Plugin::prepared("{}");
     let ring = plugin.dir.join("ring");
     let before = generations(&plugin);
     // One machine and its clone rotate from one state, each by bytes that the other draws, too.
-    let Some(one) = with_getrandom(&plugin, ZEROS, &["rotate"]) else {
-        return;
-    };
+    let one = with_getrandom(&plugin, ZEROS, &["rotate"]);
     assert!(one.status.success(), "{}", shown(&one));
     let ours = generations(&plugin);
     for (name, _) in ours.iter().filter(|it| !before.contains(it)) {
         fs::remove_file(ring.join(name)).unwrap();
     }
     fs::remove_file(ring.join("mark")).unwrap();
-    let other = with_getrandom(&plugin, ZEROS, &["rotate"]).unwrap();
+    let other = with_getrandom(&plugin, ZEROS, &["rotate"]);
     assert!(other.status.success(), "{}", shown(&other));
     let theirs = plugin.json(&["keys", "list"]);
 

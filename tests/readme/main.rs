@@ -1,6 +1,9 @@
 //! README.md and the page of the static Pod are true: their commands run as they stand there, and the tables say what the code says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[macro_use]
+extern crate kekring_kit;
+
 mod document;
 mod leaving;
 mod metrics;
@@ -10,6 +13,7 @@ mod static_pod;
 mod support;
 
 use std::fs;
+use std::process::ExitCode;
 
 use document::{blocks, columns, commands, table};
 use kekring::config::{self, Node, Rotation, Socket, Store, Telemetry};
@@ -17,6 +21,10 @@ use kekring::{format, keyring, server, service, store};
 use serde_json::Value;
 use shell::Shell;
 use support::{configuration_keys, in_repository, kekring, shown};
+
+fn main() -> ExitCode {
+    kekring_kit::main("readme")
+}
 
 /// Commands that do not run here, by how they begin, and why.
 const NOT_RUN: [(&str, &str); 7] = [

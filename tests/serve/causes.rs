@@ -9,11 +9,13 @@ use kekring::crypto::secret::Key32;
 use kekring::keyring::ring::UnixTime;
 use kekring::keyring::{RingId, lifecycle};
 use kekring::store::FileStore;
+use kekring_kit::Missing;
 use tonic::Code;
 
 use crate::client::Client;
 use crate::ring::custody;
-use crate::support::{Immutable, PATIENCE, Plugin, wait_until};
+use crate::support::immutable::Immutable;
+use crate::support::{PATIENCE, Plugin, wait_until};
 
 /// Starts a plugin that may have no key to report, and returns when its socket is there.
 fn start(plugin: &mut Plugin) -> Client {
@@ -318,13 +320,11 @@ fn a_damaged_newest_generation_on_disk_never_replaces_the_one_in_memory() {
 }
 
 #[test]
-fn a_start_needs_no_write() {
+fn a_start_needs_no_write() -> Result<(), Missing> {
     let mut plugin = Plugin::prepared("{}");
     fs::remove_file(plugin.dir.join("ring/mark")).unwrap();
     // Even root is held up by this, unlike by a mode.
-    let Some(immutable) = Immutable::new(&plugin.dir.join("ring")) else {
-        return;
-    };
+    let immutable = Immutable::new(&plugin.dir.join("ring"))?;
 
     plugin.spawn();
     wait_until("the socket", PATIENCE, || plugin.log().contains("listening"));
@@ -337,4 +337,5 @@ fn a_start_needs_no_write() {
         warnings.contains("the mark or the mirror is behind the ring"),
         "{warnings}"
     );
+    Ok(())
 }

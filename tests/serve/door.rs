@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::client::Client;
 use crate::path::run_directory;
-use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, ignored, shown, wait_until};
+use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, shown, wait_until};
 
 #[test]
 fn what_is_no_http_2_is_closed_without_an_answer() {
@@ -189,28 +189,24 @@ fn asking(socket: &Path) -> Vec<UnixStream> {
 }
 
 /// A server that sees of no client which process it is, as in a container.
-fn serve_in_a_pid_namespace(plugin: &Plugin) -> Option<Killed> {
+fn serve_in_a_pid_namespace(plugin: &Plugin) -> Killed {
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", KEKRING, "serve", "--config"]);
     from_nowhere(command.arg(&plugin.config));
     let log = fs::File::create(plugin.dir.join("serve.log")).unwrap();
-    let mut server = Killed(command.stderr(log).stdout(Stdio::null()).spawn().ok()?);
-    wait_until("the server, or that there can be none", PATIENCE, || {
-        server.0.try_wait().unwrap().is_some() || plugin.verb(&["probe"]).status.success()
+    let mut server = Killed(command.stderr(log).stdout(Stdio::null()).spawn().unwrap());
+    wait_until("the server", PATIENCE, || {
+        assert!(server.0.try_wait().unwrap().is_none(), "{}", plugin.log());
+        plugin.verb(&["probe"]).status.success()
     });
-    if server.0.try_wait().unwrap().is_some() {
-        ignored("unshare, and the right to make a namespace of processes");
-        return None;
-    }
-    Some(server)
+    server
 }
 
 #[test]
+#[needs(process_namespace)]
 fn a_connection_over_the_cap_is_told_so_where_nobody_can_be_spared() {
     let plugin = Plugin::prepared("{}");
-    let Some(_server) = serve_in_a_pid_namespace(&plugin) else {
-        return;
-    };
+    let _server = serve_in_a_pid_namespace(&plugin);
     let first = Client::connect(&plugin.socket);
     first.status().unwrap();
     let mut held = asking(&plugin.socket);
@@ -230,11 +226,10 @@ fn a_connection_over_the_cap_is_told_so_where_nobody_can_be_spared() {
 }
 
 #[test]
+#[needs(process_namespace)]
 fn connections_far_over_the_cap_are_closed_without_a_word() {
     let plugin = Plugin::prepared("{}");
-    let Some(_server) = serve_in_a_pid_namespace(&plugin) else {
-        return;
-    };
+    let _server = serve_in_a_pid_namespace(&plugin);
     let _held = asking(&plugin.socket);
     let told: Vec<UnixStream> = (0..kekring::server::MAX_TURNED_AWAY)
         .map(|_| UnixStream::connect(&plugin.socket).unwrap())
@@ -338,11 +333,8 @@ fn probe_as_any_user(plugin: &Plugin) -> impl Fn(u32) -> Output {
 }
 
 #[test]
+#[needs(root)]
 fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
-    if !rustix::process::geteuid().is_root() {
-        ignored("root, to become another user");
-        return;
-    }
     let plugin = Plugin::start();
     let probe_as = probe_as_any_user(&plugin);
 
@@ -359,11 +351,8 @@ fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
 }
 
 #[test]
+#[needs(root)]
 fn a_user_that_is_listed_gets_in_and_the_overflow_user_never_does() {
-    if !rustix::process::geteuid().is_root() {
-        ignored("root, to become another user");
-        return;
-    }
     let plugin = Plugin::with("{socket: {allowUsers: [0, 4711, 65534], allowGroups: [65534]}}");
     let probe_as = probe_as_any_user(&plugin);
 

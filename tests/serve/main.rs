@@ -8,6 +8,9 @@
     unreachable_pub
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -27,3 +30,9 @@ mod secrets;
 mod service_user;
 mod slow_roots;
 mod telemetry;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kekring_kit::main("serve")
+}

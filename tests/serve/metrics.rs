@@ -8,14 +8,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use kekring::proto::kms;
+use kekring_kit::Missing;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use tonic::Code;
 
 use crate::client::Client;
 use crate::door::idle;
+use crate::support::immutable::Immutable;
+use crate::support::open_files::open_files;
 use crate::support::scrape::Scrape;
-use crate::support::{Immutable, PATIENCE, Plugin, shown, wait_until};
+use crate::support::{PATIENCE, Plugin, shown, wait_until};
 use crate::telemetry::ON;
 
 struct Lab {
@@ -374,7 +377,7 @@ fn a_ring_that_is_not_rotated_becomes_overdue_and_says_that_it_is_frozen() {
 }
 
 #[test]
-fn rotations_that_the_server_begins_count_and_so_do_those_that_fail() {
+fn rotations_that_the_server_begins_count_and_so_do_those_that_fail() -> Result<(), Missing> {
     let mut plugin =
         Plugin::prepared("{rotation: {period: 1s, allowShort: true}, telemetry: {listen: '127.0.0.1:0'}}");
     plugin.serve();
@@ -383,9 +386,7 @@ fn rotations_that_the_server_begins_count_and_so_do_those_that_fail() {
     wait_until("a rotation", PATIENCE, || rotations("success") >= 1);
     assert_eq!(rotations("failure"), 0);
 
-    let Some(_immutable) = Immutable::new(&lab.plugin.dir.join("ring")) else {
-        return;
-    };
+    let _immutable = Immutable::new(&lab.plugin.dir.join("ring"))?;
     wait_until("a rotation to fail", PATIENCE, || rotations("failure") >= 1);
 
     lab.wait("rotation_overdue", 1);
@@ -393,6 +394,7 @@ fn rotations_that_the_server_begins_count_and_so_do_those_that_fail() {
     assert!(due <= now(), "it was due at {due}");
     assert_eq!(lab.number("ready"), 1, "overdue is no ill health");
     assert!(lab.number("problems") >= 1);
+    Ok(())
 }
 
 #[test]
@@ -471,11 +473,11 @@ fn connections_count_while_they_are_open_and_beyond_the_cap() {
 }
 
 #[test]
+#[needs(descriptor_counts)]
 fn accepts_that_fail_count() {
     let lab = Lab::start();
     let pid = Some(lab.plugin.pid());
-    let open = fs::read_dir(format!("/proc/{}/fd", lab.plugin.pid().as_raw_nonzero()));
-    let open = u64::try_from(open.unwrap().count()).unwrap();
+    let open = open_files(lab.plugin.pid());
     let usual = getrlimit(Resource::Nofile);
     let tight = Rlimit {
         current: Some(open),

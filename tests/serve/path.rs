@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::client::Client;
-use crate::support::{KEKRING, Killed, PATIENCE, Plugin, ignored, wait_until};
+use crate::support::{KEKRING, Killed, PATIENCE, Plugin, shown, wait_until};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
@@ -47,6 +47,7 @@ fn the_socket_has_its_final_mode_and_the_umask_does_not_matter() {
 }
 
 #[test]
+#[needs(strace)]
 fn the_socket_is_born_with_its_mode() {
     let plugin = Plugin::prepared("{}");
     // A signal that arrives during bind ends the server right after that call.
@@ -57,10 +58,8 @@ fn the_socket_is_born_with_its_mode() {
         .args(["serve", "--config"])
         .arg(&plugin.config)
         .output();
-    if !stopped.as_ref().is_ok_and(|it| it.status.code().is_none()) {
-        ignored("strace, and the right to trace");
-        return;
-    }
+    let stopped = stopped.unwrap();
+    assert!(stopped.status.code().is_none(), "{}", shown(&stopped));
 
     assert!(
         fs::symlink_metadata(&plugin.socket)
@@ -186,11 +185,8 @@ fn a_parent_directory_that_others_can_write_is_refused() {
 }
 
 #[test]
+#[needs(root)]
 fn a_directory_of_another_user_is_refused() {
-    if !rustix::process::geteuid().is_root() {
-        ignored("root, to give a directory away");
-        return;
-    }
     let plugin = Plugin::prepared("{}");
     run_directory(&plugin, 0o700);
     std::os::unix::fs::chown(plugin.socket.parent().unwrap(), Some(4711), None).unwrap();

@@ -23,6 +23,7 @@ fn secrets(plugin: &Plugin) -> Vec<Vec<u8>> {
 }
 
 #[test]
+#[needs(root)]
 fn no_secret_in_logs_files_environment_or_command_line() {
     for format in ["text", "json"] {
         let plugin = Plugin::with(&format!(

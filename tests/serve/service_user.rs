@@ -6,17 +6,13 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, ignored, shown, wait_until};
+use crate::support::{KEKRING, Killed, PATIENCE, Plugin, from_nowhere, shown, wait_until};
 
 /// Some user without a name; not 65534, which is refused as a peer.
 const SERVICE: u32 = 64_999;
 
 /// Directories of the service's own, as a package makes them, and nothing in them.
-fn prepared() -> Option<Plugin> {
-    if !rustix::process::geteuid().is_root() {
-        ignored("root");
-        return None;
-    }
+fn prepared() -> Plugin {
     let plugin = Plugin::unmade("{}");
     fs::set_permissions(&plugin.dir, fs::Permissions::from_mode(0o755)).unwrap();
     for dir in ["ring", "mirror", "run"] {
@@ -26,7 +22,7 @@ fn prepared() -> Option<Plugin> {
         chown(&dir, Some(SERVICE), Some(SERVICE)).unwrap();
     }
     configure(&plugin, &["root.key"]);
-    Some(plugin)
+    plugin
 }
 
 fn configure(plugin: &Plugin, roots: &[&str]) {
@@ -60,8 +56,9 @@ fn of_the_service(dir: &Path) {
 }
 
 #[test]
+#[needs(root)]
 fn whatever_root_does_to_the_ring_the_service_can_still_open_it() {
-    let Some(plugin) = prepared() else { return };
+    let plugin = prepared();
     must(&plugin, &["init", "--no-recovery"]);
     let server = serve(&plugin);
     configure(&plugin, &["root.key", "second.key"]);
@@ -102,8 +99,9 @@ fn whatever_root_does_to_the_ring_the_service_can_still_open_it() {
 }
 
 #[test]
+#[needs(root, "setpriv")]
 fn root_that_cannot_give_files_away_refuses_to_write() {
-    let Some(plugin) = prepared() else { return };
+    let plugin = prepared();
     must(&plugin, &["init", "--no-recovery"]);
     let before = fs::read_dir(plugin.dir.join("ring")).unwrap().count();
     let mut bound = Command::new("setpriv");
@@ -115,9 +113,7 @@ fn root_that_cannot_give_files_away_refuses_to_write() {
         "rotate",
         "--config",
     ]);
-    let Ok(output) = bound.arg(&plugin.config).output() else {
-        return ignored("setpriv");
-    };
+    let output = bound.arg(&plugin.config).output().unwrap();
 
     assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

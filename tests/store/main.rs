@@ -8,6 +8,9 @@
     unreachable_pub
 )]
 
+#[macro_use]
+extern crate kekring_kit;
+
 #[path = "../support/forged.rs"]
 #[allow(dead_code)] // other suites forge more
 mod forged;
@@ -36,3 +39,9 @@ mod replaced;
 mod roots;
 mod slots;
 mod unmarked;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kekring_kit::main("store")
+}

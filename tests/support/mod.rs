@@ -3,15 +3,16 @@
 //! Included by `#[path = "../support/mod.rs"] mod support;`. No suite needs all of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+pub(crate) mod immutable;
 pub(crate) mod leaks;
 pub(crate) mod notify;
+pub(crate) mod open_files;
 pub(crate) mod page;
 pub(crate) mod scrape;
 pub(crate) mod strace;
 pub(crate) mod terminal;
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -330,45 +331,6 @@ pub(crate) fn scratch() -> TempDir {
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir()
         .unwrap()
-}
-
-/// A directory in which not even root can write, until this is dropped.
-pub(crate) struct Immutable(PathBuf);
-
-impl Immutable {
-    /// `None` where that cannot be had, which is said.
-    #[track_caller]
-    pub(crate) fn new(dir: &Path) -> Option<Self> {
-        if chattr("+i", dir) {
-            return Some(Self(dir.to_owned()));
-        }
-        ignored("chattr, root and a file system with +i");
-        None
-    }
-}
-
-impl Drop for Immutable {
-    fn drop(&mut self) {
-        let lifted = chattr("-i", &self.0);
-        assert!(
-            lifted || std::thread::panicking(),
-            "{} stays immutable",
-            self.0.display()
-        );
-    }
-}
-
-fn chattr(flag: &str, dir: &Path) -> bool {
-    let status = Command::new("chattr").arg(flag).arg(dir).status();
-    status.is_ok_and(|status| status.success())
-}
-
-/// For a test that cannot run here: says what it needs, past the capturing of output. Fails where every suite is required.
-#[track_caller]
-pub(crate) fn ignored(needs: &str) {
-    assert!(std::env::var_os("TESTS_REQUIRED").is_none(), "needs {needs}");
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "test {name} ... ignored, needs {needs}");
 }
 
 /// A file of this repository.

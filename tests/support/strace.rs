@@ -4,29 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use kekring_kit::{Lacking, Missing};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Killed, PATIENCE, Plugin, ignored, wait_until};
-
-/// Whether strace can inject here; where every suite is required, it must.
-pub(crate) fn can_inject() -> bool {
-    let probe = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e"])
-        .args(["inject=fsync:error=EIO", "true"])
-        .output();
-    let works = probe.is_ok_and(|output| output.status.success());
-    if !works {
-        ignored("strace, and the right to trace");
-    }
-    works
-}
+use super::{Killed, PATIENCE, Plugin, wait_until};
 
 /// strace at every thread of a running server; it lets go when dropped.
 pub(crate) struct Attached(Killed);
 
 impl Attached {
-    /// `None`, which is said, where it cannot be had.
-    pub(crate) fn to(plugin: &Plugin, log: &Path, args: &[&str]) -> Option<Self> {
+    pub(crate) fn to(plugin: &Plugin, log: &Path, args: &[&str]) -> Result<Self, Missing> {
         let pid = plugin.pid().as_raw_nonzero().to_string();
         let mut strace = Command::new("strace");
         strace
@@ -34,21 +21,16 @@ impl Attached {
             .arg(log)
             .args(["-p", &pid])
             .args(args);
-        let Ok(strace) = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn() else {
-            ignored("strace");
-            return None;
-        };
+        let strace = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
+        let strace = strace.ok().or_needs("strace")?;
         let mut strace = Killed(strace);
         let mut ended = false;
         wait_until("strace at every thread", PATIENCE, || {
             ended = strace.0.try_wait().unwrap().is_some();
             ended || is_traced(&pid)
         });
-        if ended {
-            ignored("strace, and the right to trace");
-            return None;
-        }
-        Some(Self(strace))
+        (!ended).or_needs("strace, and the right to trace a server, which only root has")?;
+        Ok(Self(strace))
     }
 }
 

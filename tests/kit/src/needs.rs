@@ -1,5 +1,6 @@
 //! What trials need of a machine. `#[needs(root)]` asks [`root()`], `#[needs("gdb")]` asks [`program()`].
 
+use std::fs;
 use std::process::Command;
 
 use crate::{Lacking, Missing};
@@ -47,6 +48,20 @@ pub fn loop_devices() -> Result<(), Missing> {
 pub fn process_namespace() -> Result<(), Missing> {
     let works = goes_well(Command::new("unshare").args(["--pid", "--fork", "true"]));
     works.or_needs("unshare, and the right to make a namespace of processes")
+}
+
+/// A file system in memory, mounted somewhere.
+pub fn mounting() -> Result<(), Missing> {
+    let mut probe = Command::new("unshare");
+    probe.args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]);
+    goes_well(&mut probe).or_needs("root, and the right to mount")
+}
+
+/// To see how many descriptors a process has open that cannot be dumped, as a server cannot: root may list them, and since
+/// Linux 6.2 everybody is told their number (`proc_fd_getattr` in fs/proc/fd.c); before that the kernel says 0.
+pub fn descriptor_counts() -> Result<(), Missing> {
+    let told = fs::metadata("/proc/self/fd").is_ok_and(|list| list.len() > 0);
+    (told || root().is_ok()).or_needs("root, or Linux 6.2, to count a server's descriptors")
 }
 
 /// Nothing: for files of this repository, and for servers that any user may start.
