@@ -324,12 +324,13 @@ pub(crate) fn from_nowhere(command: &mut Command) {
     }
 }
 
-/// A directory of our own, 0700, under a path short enough for a socket.
+/// A directory of our own, 0700, under a path short enough for a socket. Always in /tmp: outcomes with a path in them have columns
+/// that golden files count.
 pub(crate) fn scratch() -> TempDir {
     tempfile::Builder::new()
         .prefix("kekring-")
         .permissions(fs::Permissions::from_mode(0o700))
-        .tempdir()
+        .tempdir_in("/tmp")
         .unwrap()
 }
 
