@@ -50,12 +50,13 @@ impl Shell {
         }
         shell.write("/etc/kekring/config.yaml", configuration);
         shell.write("/etc/kekring/machine-id", &shell.path("").display().to_string());
-        let default = shell.path("etc/kekring/config.yaml");
+        let default = shell.path("etc/kekring/config.yaml").display().to_string();
+        // Either path may have a space in it.
+        let (program, default) = (quoted(KEKRING), quoted(&default));
         shell.program(
             "kekring",
             &format!(
-                "case \" $* \" in *' --dev '*) exec {KEKRING} \"$@\";; esac\nexec {KEKRING} --config {} \"$@\"",
-                default.display()
+                "case \" $* \" in *' --dev '*) exec {program} \"$@\";; esac\nexec {program} --config {default} \"$@\"",
             ),
         );
         // What `cargo run` would build is the binary under test.
@@ -171,6 +172,11 @@ impl Shell {
     fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.scratch.path().join(below)
     }
+}
+
+/// One word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 impl Drop for Shell {
