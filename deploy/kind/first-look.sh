@@ -82,7 +82,7 @@ CONF
         >>"$DIR/etc/config.yaml"
     tr -d - </proc/sys/kernel/random/uuid >"$DIR/etc/machine-id"
     kekring init --no-recovery
-    kekring config encryption >"$DIR/encryption/encryption.yaml"
+    (umask 077 && kekring config encryption >"$DIR/encryption/encryption.yaml")
     cp "$ROOT/deploy/static-pod/kekring.yaml" "$DIR/manifests/"
     sed "s|@DIR@|$DIR|" "$CLUSTER" >"$DIR/cluster.yaml"
 }

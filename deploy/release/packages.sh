@@ -33,8 +33,9 @@ pages() {
     local place=$1
     mkdir -p "$place"
     install -m 0644 "$ROOT"/{README,SECURITY,CHANGELOG}.md "$place"
-    # The scripts work in a clone alone.
-    (cd "$ROOT" && find deploy -type f -not -name '*.sh' -not -path 'deploy/release/*' -o -path deploy/release/README.md |
+    # The scripts work in a clone alone, but for one.
+    (cd "$ROOT" && find deploy -type f -not -name '*.sh' -not -path 'deploy/release/*' -o -path deploy/release/README.md \
+        -o -path deploy/rewrite/rewrite.sh |
         copies "$place")
 }
 

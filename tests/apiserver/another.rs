@@ -106,7 +106,7 @@ fn commands(section: &str) -> Vec<Vec<String>> {
             .text
             .lines()
             .find(|it| it.starts_with("kekring config encryption"))?;
-        let words = line.split(" > ").next()?.split(' ').skip(3);
+        let words = line.split(" --out ").next()?.split(' ').skip(3);
         Some(words.map(str::to_owned).collect())
     });
     options.collect()

@@ -7,6 +7,7 @@ use crate::form::Form;
 use crate::lab::Lab;
 use crate::phases::Origin;
 use crate::plugin::Plugin;
+use crate::shell::Shell;
 
 /// Objects of each resource that each step adds.
 const EACH: usize = 8;
@@ -94,15 +95,10 @@ impl Objects {
         }
     }
 
-    /// As `kubectl get -o json | kubectl replace -f -` does.
+    /// By the command of the pages.
     pub fn rewrite(&self, lab: &Lab) {
-        let api = lab.api();
-        for resource in RESOURCES {
-            for name in &self.0 {
-                let object = api.object(resource, name).unwrap();
-                api.replace(resource, name, &object).unwrap();
-            }
-        }
+        let command = format!("bash deploy/rewrite/rewrite.sh {}", RESOURCES.join(" "));
+        print!("{}", Shell::of(lab).must(&command));
     }
 
     /// How many lie in etcd in which form.

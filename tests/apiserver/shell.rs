@@ -22,7 +22,7 @@ pub struct Shell {
 impl Shell {
     pub fn of(lab: &Lab) -> Self {
         let shell = Self {
-            dir: lab.dir().join("shell"),
+            dir: tempfile::tempdir_in(lab.dir()).unwrap().keep(),
             configuration: lab.control_plane.encryption_file(),
             etcd: lab.etcd().url().to_owned(),
         };

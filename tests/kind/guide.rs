@@ -57,10 +57,7 @@ fn out_of_encryption(cluster: &Cluster) {
         (cluster.form("secrets", &name) == Form::Plain).then_some(())
     });
     // What another scenario had encrypted too.
-    type_text(
-        cluster,
-        "kubectl get configmaps --all-namespaces -o json | kubectl replace -f -",
-    );
+    type_text(cluster, "bash /root/kekring/rewrite.sh configmaps");
     let left = type_in(cluster, &turn_off[1]);
     assert_eq!(left.lines().last(), Some("0"), "{left}");
 
@@ -160,12 +157,13 @@ pub fn files_of(binary: &Path, version: &str) -> TempDir {
     image.args(["--tag", &format!("kekring:{version}")]);
     run(image.arg(files.path().join("kekring.tar"))).unwrap();
     fs::copy(binary, files.path().join("kekring")).unwrap();
-    for file in ["config.yaml", "kekring.yaml"] {
-        fs::copy(
-            in_repository("deploy/static-pod").join(file),
-            files.path().join(file),
-        )
-        .unwrap();
+    for (dir, file) in [
+        ("static-pod", "config.yaml"),
+        ("static-pod", "kekring.yaml"),
+        ("rewrite", "rewrite.sh"),
+    ] {
+        let from = in_repository("deploy").join(dir).join(file);
+        fs::copy(from, files.path().join(file)).unwrap();
     }
     files
 }

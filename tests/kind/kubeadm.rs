@@ -88,8 +88,9 @@ fn wait_until_restarted(cluster: &Cluster, before: &[u8]) {
 /// The page's files, where a clone would have them.
 fn bring_files(cluster: &Cluster) {
     cluster.in_node(&["mkdir", "-p", "/root/deploy"]);
-    let from = in_repository("deploy/kubeadm");
-    run(&mut cluster.docker(&["cp", from.to_str().unwrap(), &format!("{NODE}:/root/deploy/")])).unwrap();
+    for from in ["deploy/kubeadm", "deploy/rewrite"].map(in_repository) {
+        run(&mut cluster.docker(&["cp", from.to_str().unwrap(), &format!("{NODE}:/root/deploy/")])).unwrap();
+    }
 }
 
 /// What `cluster.yaml` has for kube-apiserver; kubeadm finds nothing wrong with the file.

@@ -123,6 +123,7 @@ impl Machine {
             (files.path().display().to_string(), "kekring"),
             (from("tests/kind/machine"), "machine"),
             (from("deploy/kubeadm"), "deploy/kubeadm"),
+            (from("deploy/rewrite"), "deploy/rewrite"),
             (from("deploy/static-pod"), "deploy/static-pod"),
         ] {
             let to = format!("{}:/root/{to}", self.container);

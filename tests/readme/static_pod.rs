@@ -11,7 +11,12 @@ use crate::support::{KEKRING, in_repository};
 
 const PAGE: &str = "deploy/README.md";
 /// What only a node with a cluster has, by how its commands begin.
-const NEEDS_A_CLUSTER: [&str; 3] = ["ctr ", "kubectl ", "tail -n 20 /var/log/pods/"];
+const NEEDS_A_CLUSTER: [&str; 4] = [
+    "ctr ",
+    "kubectl ",
+    "bash /root/kekring/rewrite.sh ",
+    "tail -n 20 /var/log/pods/",
+];
 
 #[test]
 fn a_static_pod_is_installed_used_restored_elsewhere_and_taken_away_by_the_commands_of_the_page()
