@@ -7,7 +7,8 @@ use super::encryption::Encryption;
 use super::failure::Failure;
 use super::output::{Output, line};
 use super::place::Place;
-use crate::config::{SCHEMA, shown_duration};
+use crate::config::{Config, SCHEMA, shown_duration};
+use crate::server::namespace::{Namespace, OVERFLOW};
 
 #[derive(Subcommand)]
 pub(super) enum ConfigVerb {
@@ -40,6 +41,22 @@ impl ConfigVerb {
     }
 }
 
+/// Whether the overflow number, where it is listed, is let in: that is the server's namespace, and another one may be here.
+fn overflow_number(config: &Config) -> Option<String> {
+    let (users, groups) = (config.socket.allow_users.as_deref(), &config.socket.allow_groups);
+    let listed = users.is_some_and(|it| it.contains(&OVERFLOW)) || groups.contains(&OVERFLOW);
+    let here = Namespace::own();
+    let whole = here.knows_user(OVERFLOW) && here.knows_group(OVERFLOW);
+    let verdict = if whole {
+        "as in this one: it would be let in"
+    } else {
+        "and this one does not: it would be refused"
+    };
+    listed.then(|| {
+        format!("{OVERFLOW} is let in where the server's user namespace maps every number, {verdict}; `kekring doctor` says what the server does")
+    })
+}
+
 fn check(place: &Place, output: &Output) -> Result<(), Failure> {
     let config = place.config()?;
     let mut notes = vec![format!(
@@ -55,6 +72,7 @@ fn check(place: &Place, output: &Output) -> Result<(), Failure> {
     if config.ring.mirror.as_os_str().is_empty() {
         notes.push("no ring.mirror: the ring and its mark lie on one disk".into());
     }
+    notes.extend(overflow_number(&config));
     let file = place.dev.as_ref().map_or_else(
         || place.config_path().display().to_string(),
         |dir| format!("--dev {}", dir.display()),

@@ -83,7 +83,10 @@ pub(super) const ALL: &[Lesson] = &[
                 "kekring probe --alive",
             ),
         ],
-        codes: &[(1, "not there, not healthy, or not in time")],
+        codes: &[
+            (1, "not there, not healthy, or not in time"),
+            (3, "this user may not ask, and nothing is known of the plugin"),
+        ],
         next: "",
     },
     Lesson {

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tonic::body::Body;
 use tonic::{Request, Status};
@@ -30,7 +33,7 @@ use crate::telemetry::plain;
 /// What kube-apiserver sends on a unix socket.
 const AUTHORITY: &str = "http://localhost";
 
-/// Exit code 0 when the plugin is healthy by kube-apiserver's own rules, 1 when it is not.
+/// Exit code 0 when the plugin is healthy by kube-apiserver's own rules, 1 when it is not, 3 when this user may not ask.
 #[derive(Args)]
 pub(super) struct Probe {
     /// The plugin's socket [default: the configuration's]
@@ -76,6 +79,14 @@ enum Unanswered {
     /// Nobody to ask.
     #[error(transparent)]
     Connect(#[from] std::io::Error),
+    /// Somebody listens, and hung up before a byte came: kekring does so to who may not use it.
+    #[error(
+        "somebody listens there, and hung up before a word: kekring does so where it does not let a user in, and this is uid {0}"
+    )]
+    HungUp(u32),
+    /// Nothing came in time.
+    #[error("{0}")]
+    Late(String),
     /// The answer, or none.
     #[error("{0}")]
     Answer(String),
@@ -96,7 +107,19 @@ impl Unanswered {
                 ErrorKind::PermissionDenied => "run it as root, or as a user that may use the socket",
                 _ => "check that this is the socket of a plugin",
             },
-            Self::Answer(_) => "see `kekring status` and the log of `kekring serve`",
+            Self::HungUp(_) => {
+                "run it as a user that socket.allowUsers has, or add this one; `peer refused` in the log of `kekring serve` says whether that was it"
+            }
+            Self::Late(_) | Self::Answer(_) => "see `kekring status` and the log of `kekring serve`",
+        }
+    }
+
+    /// Whether it is this user that may not ask, and nothing is known of the plugin.
+    fn denied(&self) -> bool {
+        match self {
+            Self::Connect(why) => why.kind() == ErrorKind::PermissionDenied,
+            Self::HungUp(_) => true,
+            Self::Late(_) | Self::Answer(_) => false,
         }
     }
 }
@@ -122,12 +145,12 @@ pub(super) fn reported_key(socket: &Path, timeout: Duration) -> Result<String, N
         // A server that is frozen may not even take the connection.
         let asked = async { tokio::time::timeout(2 * timeout, probe.ask(socket)).await };
         let answer = runtime.block_on(asked);
-        answer.unwrap_or_else(|_| Err(unanswered("the connection", 2 * timeout).into()))
+        answer.unwrap_or_else(|_| Err(unanswered("the connection", 2 * timeout)))
     });
     answer.map(|it| it.key_id).map_err(|why| NoKey {
         why: why.to_string(),
         hint: why.hint(),
-        denied: matches!(&why, Unanswered::Connect(why) if why.kind() == ErrorKind::PermissionDenied),
+        denied: why.denied(),
     })
 }
 
@@ -142,11 +165,8 @@ impl Probe {
             None => place.config()?.socket.path,
         };
         let failed = |why: Unanswered| {
-            let hint = why.hint();
-            Failure::failed(
-                format!("cannot probe the plugin at {}: {why}", socket.display()),
-                hint,
-            )
+            let text = format!("cannot probe the plugin at {}: {why}", socket.display());
+            Failure::refused_if(why.denied(), text, why.hint())
         };
         let runtime = runtime().map_err(|why| failed(why.to_string().into()))?;
         if self.alive {
@@ -176,10 +196,11 @@ impl Probe {
 
     async fn ask(&self, socket: &Path) -> Result<Answer, Unanswered> {
         let started = Instant::now();
-        let mut client = client(socket).await?;
+        let (mut client, heard) = client(socket).await?;
         let status = self
             .call("Status", client.status(Request::new(kms::StatusRequest {})))
-            .await?;
+            .await
+            .map_err(|why| heard.or_hung_up(why))?;
         if status.version != "v2" && status.version != "v2beta1" {
             return Err(format!("version is {:?}, expected \"v2\"", status.version).into());
         }
@@ -204,11 +225,13 @@ impl Probe {
     /// An error that the plugin sent is an answer; one that came about on the way is none.
     async fn listens(&self, socket: &Path) -> Result<Alive, Unanswered> {
         let started = Instant::now();
-        let mut client = client(socket).await?;
+        let (mut client, heard) = client(socket).await?;
         let status = client.status(Request::new(kms::StatusRequest {}));
         let trouble = match tokio::time::timeout(self.timeout, status).await {
-            Err(_) => return Err(unanswered("Status", self.timeout).into()),
-            Ok(Err(status)) if status.source().is_some() => return Err(failed("Status", &status).into()),
+            Err(_) => return Err(unanswered("Status", self.timeout)),
+            Ok(Err(status)) if status.source().is_some() => {
+                return Err(heard.or_hung_up(failed("Status", &status).into()));
+            }
             Ok(Err(status)) => failed("Status", &status),
             Ok(Ok(_)) => String::new(),
         };
@@ -223,7 +246,7 @@ impl Probe {
         &self,
         client: &mut KeyManagementServiceClient<Connection>,
         key_id: &str,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unanswered> {
         let seed: Zeroizing<[u8; 32]> = Zeroizing::new(random().map_err(|why| why.to_string())?);
         let uid = "kekring-probe".to_owned();
         let request = kms::EncryptRequest {
@@ -234,10 +257,7 @@ impl Probe {
             .call("Encrypt", client.encrypt(Request::new(request)))
             .await?;
         if sealed.key_id != key_id {
-            return Err(format!(
-                "Status reports {key_id} and Encrypt uses {}",
-                sealed.key_id
-            ));
+            return Err(format!("Status reports {key_id} and Encrypt uses {}", sealed.key_id).into());
         }
         let request = kms::DecryptRequest {
             ciphertext: sealed.ciphertext,
@@ -249,7 +269,9 @@ impl Probe {
             .call("Decrypt", client.decrypt(Request::new(request)))
             .await?;
         if Zeroizing::new(opened.plaintext).as_slice() != seed.as_slice() {
-            return Err("Decrypt returned other bytes than Encrypt was given".into());
+            return Err("Decrypt returned other bytes than Encrypt was given"
+                .to_owned()
+                .into());
         }
         Ok(())
     }
@@ -258,17 +280,17 @@ impl Probe {
         &self,
         method: &str,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-    ) -> Result<T, String> {
+    ) -> Result<T, Unanswered> {
         match tokio::time::timeout(self.timeout, call).await {
             Err(_) => Err(unanswered(method, self.timeout)),
-            Ok(Err(status)) => Err(failed(method, &status)),
+            Ok(Err(status)) => Err(failed(method, &status).into()),
             Ok(Ok(response)) => Ok(response.into_inner()),
         }
     }
 }
 
-fn unanswered(method: &str, timeout: Duration) -> String {
-    format!("{method} did not answer in {timeout:?}")
+fn unanswered(method: &str, timeout: Duration) -> Unanswered {
+    Unanswered::Late(format!("{method} did not answer in {timeout:?}"))
 }
 
 fn failed(method: &str, status: &Status) -> String {
@@ -279,23 +301,76 @@ fn milliseconds(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn client(socket: &Path) -> Result<KeyManagementServiceClient<Connection>, Unanswered> {
-    let connection = connect(socket.to_owned()).await?;
-    Ok(KeyManagementServiceClient::with_origin(
-        connection,
-        Uri::from_static(AUTHORITY),
-    ))
+type Client = KeyManagementServiceClient<Connection>;
+
+async fn client(socket: &Path) -> Result<(Client, Heard), Unanswered> {
+    let heard = Heard::default();
+    let connection = connect(socket, &heard).await?;
+    let client = Client::with_origin(connection, Uri::from_static(AUTHORITY));
+    Ok((client, heard))
+}
+
+/// Whether the other end has sent anything. A server of HTTP/2 begins by that (RFC 9113, section 3.4).
+#[derive(Clone, Default)]
+struct Heard(Arc<AtomicBool>);
+
+impl Heard {
+    /// What went wrong, or that the other end hung up before it said anything.
+    fn or_hung_up(&self, why: Unanswered) -> Unanswered {
+        match why {
+            Unanswered::Answer(_) if !self.0.load(Ordering::Relaxed) => {
+                Unanswered::HungUp(rustix::process::geteuid().as_raw())
+            }
+            why => why,
+        }
+    }
+}
+
+/// A stream that notes what is heard.
+struct Listening(UnixStream, Heard);
+
+impl AsyncRead for Listening {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.1.0.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Listening {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
 }
 
 /// One HTTP/2 connection, without tonic's transport: that reconnects, balances and queues, in 80 kB of code.
 #[derive(Clone)]
 struct Connection(SendRequest<Body>);
 
-async fn connect(socket: PathBuf) -> Result<Connection, Unanswered> {
-    let stream = TokioIo::new(UnixStream::connect(&socket).await?);
-    let (requests, connection) = http2::handshake(TokioExecutor::new(), stream)
+async fn connect(socket: &Path, heard: &Heard) -> Result<Connection, Unanswered> {
+    let stream = Listening(UnixStream::connect(socket).await?, heard.clone());
+    let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
-        .map_err(|why| why.to_string())?;
+        .map_err(|why| heard.or_hung_up(why.to_string().into()))?;
     tokio::spawn(connection);
     Ok(Connection(requests))
 }

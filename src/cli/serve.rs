@@ -16,6 +16,7 @@ use crate::crypto::guarded;
 use crate::root::RootConfig;
 use crate::server::confine::Confinement;
 use crate::server::listener::{self, SocketSpec};
+use crate::server::namespace::Namespace;
 use crate::server::peer::Admission;
 use crate::server::protect::{self, Protection};
 use crate::server::{Server, serve};
@@ -50,12 +51,17 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
         .telemetry
         .address()
         .map_err(|why| Failure::usage(why, "mend telemetry.listen"))?;
+    // /proc is out of reach afterwards.
+    let namespace = Namespace::own();
     let protections = protected(&config, &socket, address.map(|it| it.port()))?;
     let log = telemetry::start(&config.telemetry.log);
+    let (users, groups) = (config.socket.allow_users.as_deref(), &config.socket.allow_groups);
+    let admission = Admission::new(users, groups, namespace);
+    admission.warnings().iter().for_each(|it| tracing::warn!("{it}"));
     let server = Server {
         custody,
         member,
-        admission: Admission::new(config.socket.allow_users.as_deref(), &config.socket.allow_groups),
+        admission,
         socket,
         period: config.rotation.period,
         node: config.node_name(),

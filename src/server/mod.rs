@@ -9,6 +9,7 @@ mod held;
 mod host;
 pub mod listener;
 mod measured;
+pub mod namespace;
 mod notify;
 mod pages;
 pub mod peer;
@@ -129,6 +130,7 @@ async fn run(server: Server, ready: impl FnOnce(&Health)) -> Result<(), ListenEr
         shared: shared.clone(),
         telemetry: web::spawn(web::listen(telemetry, server.telemetry), pages),
         account: handles.account.clone(),
+        admission: server.admission.clone(),
         failing: false,
     };
     let mut running = Running {

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
-/// What the kernel shows for a user without a mapping in our user namespace (`/proc/sys/kernel/overflowuid`):
-/// it could be anybody, so it is never admitted.
-const OVERFLOW_UID: u32 = 65534;
+use super::namespace::Namespace;
 
 /// Credentials of the process that connected, at the moment it did (SO_PEERCRED, unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,25 +41,60 @@ impl fmt::Display for Peer {
 #[derive(Clone, Debug)]
 pub struct Admission {
     /// By user.
-    pub users: Vec<u32>,
+    users: Vec<u32>,
     /// By primary group.
-    pub groups: Vec<u32>,
+    groups: Vec<u32>,
+    namespace: Namespace,
 }
 
 impl Admission {
-    /// The configured users, or root and ourselves; the configured groups.
-    pub fn new(users: Option<&[u32]>, groups: &[u32]) -> Self {
+    /// The configured users, or root and ourselves; the configured groups. What could be anybody in this namespace is never
+    /// admitted.
+    pub fn new(users: Option<&[u32]>, groups: &[u32], namespace: Namespace) -> Self {
         let ourselves = rustix::process::geteuid().as_raw();
         Self {
             users: users.map_or_else(|| vec![0, ourselves], <[u32]>::to_vec),
             groups: groups.to_vec(),
+            namespace,
         }
     }
 
     /// Whether this peer may go on.
     #[must_use]
     pub fn admits(&self, peer: Peer) -> bool {
-        peer.uid != OVERFLOW_UID && (self.users.contains(&peer.uid) || self.groups.contains(&peer.gid))
+        self.namespace.knows_user(peer.uid)
+            && (self.users.contains(&peer.uid)
+                || self.namespace.knows_group(peer.gid) && self.groups.contains(&peer.gid))
+    }
+
+    /// The users that are admitted by their number.
+    pub fn users(&self) -> Vec<u32> {
+        let known = self.users.iter().copied();
+        let mut known: Vec<u32> = known.filter(|uid| self.namespace.knows_user(*uid)).collect();
+        // Root and ourselves may be one.
+        known.dedup();
+        known
+    }
+
+    /// The groups that are.
+    pub fn groups(&self) -> Vec<u32> {
+        let known = self.groups.iter().copied();
+        known.filter(|gid| self.namespace.knows_group(*gid)).collect()
+    }
+
+    /// What is configured and not done, and why.
+    pub fn warnings(&self) -> Vec<String> {
+        let unknown = |name: &str, number: u32| {
+            format!(
+                "socket.{name} has {number}, who is not let in: in this server's user namespace that number stands for everybody without a mapping"
+            )
+        };
+        let users = self.users.iter().filter(|it| !self.namespace.knows_user(**it));
+        let groups = self.groups.iter().filter(|it| !self.namespace.knows_group(**it));
+        users
+            .map(|uid| unknown("allowUsers", *uid))
+            .chain(groups.map(|gid| unknown("allowGroups", *gid)))
+            .collect()
     }
 }
 
@@ -126,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_list_of_users_is_the_whole_list() {
-        let admission = Admission::new(Some(&[7]), &[9]);
+        let admission = Admission::new(Some(&[7]), &[9], Namespace::of(true));
 
         assert!(admission.admits(peer(7, 1)));
         assert!(admission.admits(peer(1, 9)));
@@ -134,13 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn root_and_ourselves_by_default_and_never_the_overflow_user() {
-        let admission = Admission::new(None, &[]);
-        let everybody = Admission::new(Some(&[OVERFLOW_UID]), &[OVERFLOW_UID]);
+    fn root_and_ourselves_by_default() {
+        let admission = Admission::new(None, &[], Namespace::of(true));
 
         assert!(admission.admits(peer(0, 0)));
         assert!(!admission.admits(peer(4711, 0)));
-        assert!(!everybody.admits(peer(OVERFLOW_UID, OVERFLOW_UID)));
+    }
+
+    #[test]
+    fn the_overflow_numbers_are_admitted_where_they_cannot_be_anybody_elses() {
+        const NOBODY: u32 = 65534;
+        let admission = |whole| Admission::new(Some(&[0, NOBODY]), &[NOBODY, 9], Namespace::of(whole));
+
+        assert!(admission(true).admits(peer(NOBODY, 1)));
+        assert!(admission(true).admits(peer(1, NOBODY)));
+        assert_eq!(admission(true).warnings(), [""; 0]);
+        for peer in [peer(NOBODY, 1), peer(1, NOBODY), peer(NOBODY, 9)] {
+            assert!(!admission(false).admits(peer), "{peer}");
+        }
+        assert!(admission(false).admits(peer(1, 9)));
+        assert_eq!(
+            (admission(false).users(), admission(false).groups()),
+            (vec![0], vec![9])
+        );
+        assert_eq!(admission(false).warnings().len(), 2);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::connection::{Reported, Shared};
-use super::peer::Peer;
+use super::peer::{Admission, Peer};
 use super::protect::Protection;
 use super::web::State;
 use crate::keyring::ring::UnixTime;
@@ -63,6 +63,12 @@ pub struct ServerStatus {
     /// How many connections were refused for their user.
     #[serde(default)]
     pub refused_peers: u64,
+    /// Who is let in: users by their number, and groups. Absent where a server from before this wrote it.
+    #[serde(default)]
+    pub admitted_users: Option<Vec<u32>>,
+    /// See [`Self::admitted_users`].
+    #[serde(default)]
+    pub admitted_groups: Option<Vec<u32>>,
     /// The open connections.
     pub connections: Vec<ConnectionStatus>,
 }
@@ -106,6 +112,7 @@ pub(super) struct StatusFile {
     pub(super) telemetry: watch::Receiver<State>,
     /// For the other nodes.
     pub(super) account: watch::Sender<Account>,
+    pub(super) admission: Admission,
     pub(super) failing: bool,
 }
 
@@ -128,7 +135,8 @@ impl StatusFile {
         let (time, ring) = (now(), health.ring.as_ref());
         let several = health.several.as_ref();
         let text = |field: fn(&RingHealth) -> String| ring.map(field).unwrap_or_default();
-        let warnings = health.warnings.iter().chain(&telemetry.trouble);
+        let admission = self.admission.warnings();
+        let warnings = health.warnings.iter().chain(&telemetry.trouble).chain(&admission);
         let connections = self.shared.places.open().into_iter();
         ServerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -154,6 +162,8 @@ impl StatusFile {
                 .map(|(name, why)| format!("{name}: {why}"))
                 .collect(),
             refused_peers: self.shared.metrics.peers_refused.get(),
+            admitted_users: Some(self.admission.users()),
+            admitted_groups: Some(self.admission.groups()),
             connections: connections.map(connection).collect(),
         }
     }

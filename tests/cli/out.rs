@@ -5,7 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{Immutable, Plugin, shown};
+use crate::support::immutable::Immutable;
+use crate::support::{Plugin, shown};
+use kekring_kit::Missing;
 
 /// `config encryption` with these options, under the umask that most shells have.
 fn encryption(plugin: &Plugin, options: &[&Path]) -> Output {
@@ -131,18 +133,17 @@ fn what_cannot_be_written_leaves_the_file_that_was_there() {
 }
 
 #[test]
-fn a_directory_that_takes_nothing_keeps_the_file_that_was_there() {
+fn a_directory_that_takes_nothing_keeps_the_file_that_was_there() -> Result<(), Missing> {
     let plugin = Plugin::unmade("{}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("encryption.yaml");
     fs::write(&file, "in use").unwrap();
-    let Some(_immutable) = Immutable::new(dir.path()) else {
-        return;
-    };
+    let _immutable = Immutable::new(dir.path())?;
 
     let output = encryption(&plugin, &["--out".as_ref(), &file]);
 
     assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
     assert!(shown(&output).contains("a file that was there is as it was"));
     assert_eq!(fs::read_to_string(&file).unwrap(), "in use");
+    Ok(())
 }

@@ -308,7 +308,7 @@ fn the_successor_of_an_activated_server_replaces_a_second_socket_that_nobody_ser
 }
 
 /// Lets every user reach the socket, as far as modes go; says how `probe` ends for a user.
-fn probe_as_any_user(plugin: &Plugin) -> impl Fn(u32) -> Output {
+pub(crate) fn probe_as_any_user(plugin: &Plugin) -> impl Fn(u32) -> Output + use<> {
     for (path, mode) in [
         (plugin.dir.as_path(), 0o755),
         (plugin.socket.parent().unwrap(), 0o755),
@@ -317,7 +317,9 @@ fn probe_as_any_user(plugin: &Plugin) -> impl Fn(u32) -> Output {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let binary = plugin.dir.join("kekring");
-    fs::copy(KEKRING, &binary).unwrap();
+    // By another process: one of ours that is forked meanwhile would hold it open for writing.
+    let copied = Command::new("cp").arg(KEKRING).arg(&binary).status();
+    assert!(copied.unwrap().success());
     let socket = plugin.socket.clone();
     move |uid| {
         let mut command = Command::new(&binary);
@@ -351,18 +353,6 @@ fn a_peer_of_another_user_is_refused_though_the_mode_would_let_it_in() {
 }
 
 #[test]
-#[needs(root)]
-fn a_user_that_is_listed_gets_in_and_the_overflow_user_never_does() {
-    let plugin = Plugin::with("{socket: {allowUsers: [0, 4711, 65534], allowGroups: [65534]}}");
-    let probe_as = probe_as_any_user(&plugin);
-
-    let (listed, overflow) = (probe_as(4711), probe_as(65534));
-
-    assert!(listed.status.success(), "{}", shown(&listed));
-    assert!(!overflow.status.success(), "{}", shown(&overflow));
-}
-
-#[test]
 fn an_allow_list_is_the_whole_list() {
     let mut plugin = Plugin::prepared("{socket: {allowUsers: [4711]}}");
     plugin.spawn();
@@ -370,7 +360,7 @@ fn an_allow_list_is_the_whole_list() {
 
     let probe = plugin.verb(&["probe", "--timeout", "5s"]);
 
-    assert_eq!(probe.status.code(), Some(1), "{}", shown(&probe));
+    assert_eq!(probe.status.code(), Some(3), "{}", shown(&probe));
     wait_until("the refusal to be logged", PATIENCE, || {
         plugin.log().contains("peer refused")
     });

@@ -21,6 +21,7 @@ mod life;
 mod limits;
 mod metrics;
 mod path;
+mod peers;
 mod quoted;
 mod reload;
 mod ring;

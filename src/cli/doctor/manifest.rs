@@ -6,6 +6,9 @@ use super::finding::{Findings, at_line};
 use super::read;
 use crate::config::Config;
 use crate::config::yaml::{self, Spot};
+use crate::server::namespace::Namespace;
+use crate::server::peer::Admission;
+use crate::server::status_file::ServerStatus;
 
 /// What of a static Pod matters here.
 pub(super) struct Manifest {
@@ -231,21 +234,32 @@ impl Manifest {
 
 impl Manifest {
     /// Whether kube-apiserver's user is let in at the socket.
-    pub(super) fn check_user(&self, config: &Config, findings: &mut Findings) {
+    pub(super) fn check_user(&self, config: &Config, server: Option<&ServerStatus>, findings: &mut Findings) {
         let id = "manifest/user";
         let Some((user, line)) = self.user.filter(|(user, _)| *user != 0) else {
             return findings.ok(id, self.at(None), "kube-apiserver runs as root");
         };
         let socket = &config.socket;
-        let allowed = socket
-            .allow_users
-            .as_ref()
-            .is_some_and(|users| users.contains(&user));
-        let listed = allowed || !socket.allow_groups.is_empty();
+        let admission = Admission::new(
+            socket.allow_users.as_deref(),
+            &socket.allow_groups,
+            Namespace::own(),
+        );
         // Connecting needs the right to write (unix(7)).
         let reachable = socket.mode.0 & 0o022 != 0;
-        if listed && reachable {
+        let named = admission.users().contains(&user) || !admission.groups().is_empty();
+        // The server's own verdict counts: the namespace of users may be another here.
+        let verdict = server.and_then(|it| lets_in(it, user));
+        if reachable && verdict.unwrap_or(named) {
             return findings.ok(id, self.at(line), format!("user {user} may use the socket"));
+        }
+        if reachable && named {
+            return findings.failure(
+                id,
+                self.at(line),
+                format!("kube-apiserver runs as user {user}, which the configuration names, and the server that runs does not let in"),
+                "restart it, where the configuration was changed since; else it has a warning that says why",
+            );
         }
         findings.failure(
             id,
@@ -254,6 +268,13 @@ impl Manifest {
             format!("set socket.allowUsers: [0, {user}], socket.group to a group of that user, and socket.mode: \"0660\""),
         );
     }
+}
+
+/// By a server's own account, where it has one.
+fn lets_in(server: &ServerStatus, user: u32) -> Option<bool> {
+    let users = server.admitted_users.as_ref()?;
+    let groups = server.admitted_groups.as_ref()?;
+    Some(users.contains(&user) || !groups.is_empty())
 }
 
 /// The container of kube-apiserver: by its name, by what it runs, else the first one.

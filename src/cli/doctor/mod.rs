@@ -131,7 +131,7 @@ impl Doctor {
         let asked = configuration.is_some_and(Configuration::asks_us);
         server::look(config, server.as_ref(), opened.as_ref(), asked, findings);
         if let Some(manifest) = manifest {
-            manifest.check_user(config, findings);
+            manifest.check_user(config, server.as_ref(), findings);
         }
     }
 
