@@ -185,7 +185,7 @@ impl Calls {
                 let outcome = lock.open(root.as_ref());
                 let last = matches!(&outcome, Err(why) if is_its_own(why));
                 // Where nobody listens any more, the rest is not wanted.
-                if !ending.1.told(place, &all, lock, stamp, outcome) || last {
+                if !ending.1.told(place, &all, lock, stamp.as_ref(), outcome) || last {
                     return;
                 }
             }
@@ -213,7 +213,7 @@ impl Calls {
         place: usize,
         all: &[Lock],
         lock: Lock,
-        stamp: Option<FileStamp>,
+        stamp: Option<&FileStamp>,
         outcome: Result<Arc<Key32>, RootError>,
     ) -> bool {
         let mut lines = self.lines();
@@ -222,7 +222,7 @@ impl Calls {
         match &outcome {
             Err(why) => {
                 line.last = Some(why.clone());
-                line.remember(&lock, all, why, &stamp);
+                line.remember(&lock, all, why, stamp);
             }
             Ok(_) => line.last = None,
         }
@@ -251,7 +251,7 @@ impl Calls {
 
 impl Line {
     /// Only what asking again does not change. Where the root was denied, it has not looked at the rest either.
-    fn remember(&mut self, lock: &Lock, all: &[Lock], why: &RootError, stamp: &Option<FileStamp>) {
+    fn remember(&mut self, lock: &Lock, all: &[Lock], why: &RootError, stamp: Option<&FileStamp>) {
         let locks = match why {
             why if is_denied(why) => all,
             RootError::WrongRoot => std::slice::from_ref(lock),
@@ -265,7 +265,7 @@ impl Line {
             lock: lock.clone(),
             why: why.clone(),
             at,
-            stamp: stamp.clone(),
+            stamp: stamp.cloned(),
         }));
     }
 }

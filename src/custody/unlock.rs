@@ -246,7 +246,7 @@ impl<'a> Asking<'a> {
             };
             match self.words.recv_timeout(until.saturating_duration_since(now)) {
                 Ok(Word::Said(place, lock, outcome)) => {
-                    self.take(place, lock, outcome, attempts, derivations)
+                    self.take(place, lock, outcome, attempts, derivations);
                 }
                 Ok(Word::Ended(place)) => {
                     if let Some(asked) = self.asked.get_mut(place) {

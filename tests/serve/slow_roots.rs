@@ -148,7 +148,7 @@ fn status_names_what_each_root_is_doing_and_a_root_that_hangs_is_ended_with_all_
 
     wait_until("all of it to be gone", PATIENCE, || {
         let first = noted(&plugin).into_iter().take(2);
-        !first.map(|it| is_alive(&it)).any(|alive| alive)
+        !first.into_iter().any(|it| is_alive(&it))
     });
 }
 

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::scrape;
-use crate::support::{PATIENCE, Plugin, shown, wait_until};
+use crate::support::{PATIENCE, Plugin, scrape, shown, wait_until};
 use crate::tpm::Tpm;
 
 const NAME: &str = "kekring-root";

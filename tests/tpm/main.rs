@@ -15,9 +15,6 @@
 mod credential;
 #[path = "../support/port.rs"]
 mod port;
-#[path = "../support/scrape.rs"]
-#[allow(dead_code)] // other suites need more of it
-mod scrape;
 #[path = "../support/mod.rs"]
 mod support;
 mod tpm;
