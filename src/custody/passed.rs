@@ -66,3 +66,38 @@ impl Passed {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::secret::Key32;
+    use crate::keyring::RingId;
+
+    #[test]
+    fn what_it_holds_is_told_by_its_first_and_its_last_key_and_the_one_that_was_active() {
+        let key = |sequence| KeyId::derive(RingId([1; 16]), sequence, &Key32::take(&mut [2; 32]));
+        let [first, second, third] = [1, 2, 3].map(key);
+        let holds = |keys: &[&KeyId], active: Option<&KeyId>| {
+            let passed = Passed {
+                name: "gen-9-00000000.ring".into(),
+                place: "/mnt/a disk/gen-9-00000000.ring".into(),
+                keys: keys.iter().copied().cloned().collect(),
+                active: active.cloned(),
+            };
+            let (holds, warning) = (passed.holds(), passed.warning());
+            assert!(warning.contains(&holds), "{warning}");
+            assert!(
+                warning.contains("`kekring restore '/mnt/a disk/gen-9-00000000.ring'`"),
+                "{warning}"
+            );
+            holds
+        };
+
+        assert_eq!(holds(&[], None), "");
+        assert_eq!(holds(&[&first], None), format!("only it has key {first}"));
+        assert_eq!(
+            holds(&[&first, &second, &third], Some(&second)),
+            format!("only it has keys {first} to {third} (3); {second} was active there")
+        );
+    }
+}

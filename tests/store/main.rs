@@ -35,6 +35,7 @@ mod growth;
 mod kept;
 mod mark;
 mod panics;
+mod parted;
 mod replaced;
 mod roots;
 mod slots;

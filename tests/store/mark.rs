@@ -21,6 +21,17 @@ fn the_mark_follows_each_change_and_says_what_is_reported() {
 }
 
 #[test]
+fn a_mark_that_is_missing_is_told_and_one_that_is_there_is_not() {
+    let bench = Bench::new();
+    let told = || bench.open().warnings.join("\n").contains("the mark is missing");
+    assert!(!told());
+
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+
+    assert!(told());
+}
+
+#[test]
 fn an_older_mark_never_replaces_a_newer_one() {
     let bench = Bench::new();
     let old = bench.open();

@@ -11,27 +11,27 @@ use kekring::format::generation;
 use kekring::format::superseded::Superseded;
 use kekring::format::wrapped_seed;
 use kekring::keyring::ring::KeyState;
-use kekring::keyring::{DecryptError, KeyId, NotServing, RingKeyId, lifecycle};
+use kekring::keyring::{DecryptError, KeyId, NotServing, RingId, RingKeyId, lifecycle};
 use kekring::root::RootKey;
 use kekring::store::{Backup, FileStore};
 
 use crate::bench::{Bench, NOW, file_root, generations, key, put};
 
 /// Names and bytes of generations.
-type Files = Vec<(String, Vec<u8>)>;
+pub type Files = Vec<(String, Vec<u8>)>;
 
 /// A mirrored ring that had a second root before the first one was removed.
-struct Removed {
-    bench: Bench,
-    second: PathBuf,
+pub struct Removed {
+    pub bench: Bench,
+    pub second: PathBuf,
     /// The generation from before the removal: the first root opens it, and the second too.
-    old: Vec<u8>,
+    pub old: Vec<u8>,
     /// A seed that was sealed before it.
     sealed: (Vec<u8>, KeyId),
 }
 
 impl Removed {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let bench = Bench::mirrored();
         let second = bench.path("second.key");
         put(&second, &[7; 32]);
@@ -55,7 +55,7 @@ impl Removed {
     }
 
     /// Removes the first root from a ring.
-    fn remove_first(custody: &Custody) -> Opened {
+    pub fn remove_first(custody: &Custody) -> Opened {
         let opened = custody.open(None, NOW).unwrap();
         let roots: Vec<&dyn RootKey> = custody.roots.iter().map(AsRef::as_ref).collect();
         let gone = [opened.head.header.slots[0].id];
@@ -63,21 +63,21 @@ impl Removed {
     }
 
     /// The ring as its nodes open it: by the root that stays.
-    fn custody(&self) -> Custody {
+    pub fn custody(&self) -> Custody {
         self.bench.custody_with(vec![file_root(&self.second)])
     }
 
-    fn open(&self) -> Opened {
+    pub fn open(&self) -> Opened {
         self.custody().open(None, NOW).unwrap()
     }
 
-    fn rotate(&self) -> Opened {
+    pub fn rotate(&self) -> Opened {
         let opened = self.open();
         let next = lifecycle::activate(&opened.ring, key(), NOW).unwrap();
         self.custody().commit(&opened, next, NOW).unwrap()
     }
 
-    fn custody_of(&self, dir: &Path, roots: &[&str]) -> Custody {
+    pub fn custody_of(&self, dir: &Path, roots: &[&str]) -> Custody {
         let roots = roots.iter().map(|name| file_root(&self.bench.path(name)));
         Custody {
             calls: Arc::default(),
@@ -87,7 +87,7 @@ impl Removed {
     }
 
     /// A history of so many rotations that goes on from the old generation under the old ring key, made with the removed root.
-    fn forged(&self, rotations: usize) -> (Files, Opened) {
+    pub fn forged(&self, rotations: usize) -> (Files, Opened) {
         let dir = self.bench.path("attacker");
         let custody = self.custody_of(&dir, &["root.key"]);
         FileStore::new(dir.clone(), None).create_directories().unwrap();
@@ -107,14 +107,14 @@ impl Removed {
         (files.collect(), opened)
     }
 
-    fn backup(&self, name: &str, bytes: &[u8]) -> Backup {
+    pub fn backup(&self, name: &str, bytes: &[u8]) -> Backup {
         let path = self.bench.path(name);
         let _ = fs::remove_file(&path);
         fs::write(&path, bytes).unwrap();
         Backup::read(&path).unwrap()
     }
 
-    fn copy_of(&self, custody: &Custody, bytes: &[u8]) -> (Backup, Opened) {
+    pub fn copy_of(&self, custody: &Custody, bytes: &[u8]) -> (Backup, Opened) {
         let backup = self.backup("a.backup", bytes);
         let copy = custody.open_backup(&backup, None, NOW).unwrap();
         (backup, copy)
@@ -148,7 +148,7 @@ impl Removed {
     }
 }
 
-fn write_all(dir: &Path, files: &Files) {
+pub fn write_all(dir: &Path, files: &Files) {
     for (name, bytes) in files {
         put(&dir.join(name), bytes);
     }
@@ -350,6 +350,10 @@ fn a_restore_of_what_names_the_running_ring_key_replaced_loses_no_key_and_makes_
     let opened = running.open(None, NOW).unwrap();
     let active = opened.ring.active().unwrap();
     assert_eq!(restored, Restored::WentOver(active.id.clone()));
+    assert!(opened.ring.generation > here.ring.generation.max(newer.ring.generation));
+    let mut parents = vec![here.head.hash, newer.head.hash];
+    parents.sort_unstable();
+    assert_eq!(opened.head.header.parents, parents);
     assert_eq!(opened.ring_key.expose(), newer.ring_key.expose());
     assert!(
         opened.frozen.is_none() && opened.refusing.is_none(),
@@ -371,7 +375,7 @@ fn a_restore_of_what_names_the_running_ring_key_replaced_loses_no_key_and_makes_
 }
 
 /// Two removals in histories that had parted: the ring's own, and one that happened in a copy.
-fn two_removals() -> (Removed, Files, Opened) {
+pub fn two_removals() -> (Removed, Files, Opened) {
     let removed = Removed::new();
     let dir = removed.bench.path("other");
     FileStore::new(dir.clone(), None).create_directories().unwrap();
@@ -408,6 +412,7 @@ fn of_two_removals_that_do_not_know_each_other_this_nodes_mark_decides() {
     assert_eq!(told.active.as_ref(), other.ring.active().map(|key| &key.id));
     let stored = removed.custody().store_join(opened, NOW).unwrap();
     assert!(stored.ring.replaced.contains(&lost), "for ever from now on");
+    fs::remove_file(removed.bench.path("ring").join(&files[0].0)).unwrap();
     assert!(removed.open().ring.replaced.contains(&lost));
 }
 
@@ -617,7 +622,9 @@ fn what_no_root_opens_is_moved_aside_by_word_and_comes_back_as_a_stranger() {
     assert!(custody.open(None, NOW).is_err());
     let (_, copy) = removed.copy_of(&custody, &removed.old);
     let unreadable = custody.unreadable(&copy).unwrap();
-    assert!(unreadable.mark && !unreadable.names.is_empty(), "{unreadable:?}");
+    assert!(unreadable.mark, "{unreadable:?}");
+    assert!(unreadable.names.contains(&newest.head.name), "{unreadable:?}");
+    assert_eq!(unreadable.highest, newest.ring.generation);
 
     let abandoned = custody.abandon(&copy, &unreadable, NOW).unwrap();
 
@@ -627,6 +634,12 @@ fn what_no_root_opens_is_moved_aside_by_word_and_comes_back_as_a_stranger() {
         "the slot of the lost root is left out"
     );
     let opened = custody.open(None, NOW).unwrap();
+    assert!(
+        opened.ring.generation > newest.ring.generation,
+        "above what cannot be read"
+    );
+    assert!(opened.ring.replaced.contains(&copy.lineage()));
+    assert!(!ring.join(&newest.head.name).exists(), "it is moved aside");
     assert!(
         opened.frozen.is_none() && opened.refusing.is_none(),
         "{:?}",
@@ -672,7 +685,11 @@ fn a_mark_of_strangers_in_the_mirror_decides_nothing_and_is_replaced() {
             "{:?}",
             opened.warnings
         );
-        assert!(!opened.warnings.is_empty());
+        let warnings = opened.warnings.join("\n");
+        assert!(
+            warnings.contains("the mark in the mirror is none of this ring's"),
+            "{warnings}"
+        );
         let mark = bench.custody().next_mark(opened.mark.as_ref(), &opened, NOW);
         bench.custody().settle(&opened, mark.as_ref()).unwrap();
 
@@ -718,20 +735,23 @@ fn the_record_of_a_replacement_silences_a_node_that_has_the_old_ring_key_alone()
         .unwrap();
     let opened = custody.open(None, NOW).unwrap();
     assert!(opened.keyring().status().is_ok());
-    let record = |key: &Arc<Key32>| {
+    let record = |ring_id: RingId, key: &Arc<Key32>| {
         let record = Superseded {
-            ring_id: opened.ring.id,
+            ring_id,
             generation: 4,
         };
         record.encode(key)
     };
 
-    files.note_superseded(&record(&Arc::new(key()))).unwrap();
-    assert!(
-        custody.open(None, NOW).unwrap().refusing.is_none(),
-        "nobody's word"
-    );
-    files.note_superseded(&record(&opened.ring_key)).unwrap();
+    let ours = opened.ring.id;
+    for nobodys in [
+        record(ours, &Arc::new(key())),
+        record(RingId([7; 16]), &opened.ring_key),
+    ] {
+        files.note_superseded(&nobodys).unwrap();
+        assert!(custody.open(None, NOW).unwrap().refusing.is_none());
+    }
+    files.note_superseded(&record(ours, &opened.ring_key)).unwrap();
 
     let silenced = custody.open(None, NOW).unwrap();
     assert_eq!(silenced.refusing, Some(NotServing::Superseded(4)));
