@@ -41,8 +41,8 @@ mod roots;
 mod slots;
 mod unmarked;
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
     kekring_kit::main("store")
+fn main() -> ExitCode {
+mod witness;
+use std::process::ExitCode;
 }
