@@ -34,6 +34,7 @@ mod fork;
 mod growth;
 mod kept;
 mod mark;
+mod mirrored;
 mod panics;
 mod parted;
 mod replaced;
