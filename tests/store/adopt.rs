@@ -1,5 +1,7 @@
 //! A ring that is bound to a machine, and the decision that it belongs to another one now.
 
+use std::fs;
+
 use kekring::custody::{CommitError, Custody};
 
 use crate::bench::{Bench, NOW};
@@ -61,4 +63,20 @@ fn a_machine_without_an_id_adopts_nothing() {
     let refused = bench.custody().adopt(&bench.open(), NOW).map(drop).unwrap_err();
 
     assert!(refused.to_string().contains("no machine id"), "{refused}");
+}
+
+#[test]
+fn a_ring_of_which_more_than_the_machine_is_wrong_is_not_adopted() {
+    let (bench, other) = (Bench::new(), Bench::new());
+    fs::copy(other.path("ring/mark"), bench.path("ring/mark")).unwrap();
+    let here = Custody {
+        machine: Some("here".to_owned()),
+        ..bench.custody()
+    };
+    let frozen = here.open(None, NOW).unwrap();
+
+    let refused = here.adopt(&frozen, NOW).map(drop);
+
+    assert!(matches!(refused, Err(CommitError::Frozen(_))), "{refused:?}");
+    assert_eq!(here.open(None, NOW).unwrap().ring.machine, None);
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use kekring::custody::Relation;
 use kekring::store::Backup;
 
 use crate::bench::{Bench, NOW};
@@ -24,6 +25,7 @@ fn a_backup_opens_with_the_root_alone_and_holds_every_key() {
 
     let copy = bench.custody().open_backup(&backup, None, NOW).unwrap();
 
+    assert_eq!(Relation::of(&copy, &copy), Relation::Same);
     assert_eq!(copy.ring.keys.len(), ring.keys.len());
     assert!(ring.keys.iter().all(|key| copy.keyring().holds(&key.id)));
 }

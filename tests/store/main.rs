@@ -38,6 +38,7 @@ mod mirrored;
 mod panics;
 mod parted;
 mod replaced;
+mod restored;
 mod roots;
 mod slots;
 mod unmarked;
