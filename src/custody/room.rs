@@ -120,6 +120,7 @@ mod tests {
         assert_eq!(room(at, Some(50 * 86_400)).left(NOW, DAY), 100 * DAY);
         // A clock that was ahead tells nothing.
         assert_eq!(room(at, Some(0)).left(UnixTime(NOW.0 - 1), DAY), 100 * DAY);
+        assert_eq!(room(at, Some(0)).left(NOW, DAY), Duration::ZERO);
         assert_eq!(room(FOR_ROTATIONS, None).left(NOW, DAY), Duration::ZERO);
         assert_eq!(room(MAX_LEN, None).left(NOW, DAY), Duration::ZERO);
         assert_eq!(room(0, None).left(NOW, Duration::MAX), Duration::MAX);

@@ -11,8 +11,13 @@ use kekring_kit::Missing;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::bench::Bench;
+<<<<<<< HEAD
 use crate::support::immutable::Immutable;
 use crate::support::scratch;
+=======
+use crate::forged::{HONEST, of_a_stranger};
+use crate::support::{Immutable, scratch};
+>>>>>>> 4f379a6 (store, custody: show which claims and unreadable generations count)
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -183,4 +188,19 @@ fn a_generation_whose_name_is_no_utf_8_is_a_trace_of_a_ring_all_the_same() {
     fs::write(dir.path().join(OsStr::from_bytes(b"gen-\xff.ring")), "").unwrap();
 
     assert_eq!(store.traces().unwrap().len(), 1);
+}
+
+#[test]
+fn root_slots_that_hold_another_ring_key_than_that_of_the_body_are_tampered_with() {
+    let bench = Bench::new();
+    let newest = bench.newest();
+    let (_, bytes) = of_a_stranger(&fs::read(&newest).unwrap(), 1, 1, HONEST);
+    fs::write(&newest, bytes).unwrap();
+
+    let why = bench.error();
+
+    assert!(
+        why.contains("its root slots hold another ring key than that of its body"),
+        "{why}"
+    );
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use kekring::custody::Reason;
+
 use crate::bench::{Bench, NOW, put};
 
 /// A ring whose directory holds two children of generation 1; returns both branches' active keys.
@@ -33,6 +35,11 @@ fn a_fork_is_joined_without_losing_a_key_and_stored_with_both_parents() {
     let again = bench.open();
 
     assert!(opened.joined);
+    let warnings = opened.warnings.join("\n");
+    assert!(
+        warnings.contains("two histories of the ring were joined: generation 3"),
+        "{warnings}"
+    );
     assert_eq!(stored.head.header.parents.len(), 2);
     assert!(!again.joined, "the join is stored and covers both");
     assert_eq!(again.ring.generation, 4);
@@ -83,4 +90,30 @@ fn a_join_takes_old_generations_out_and_not_the_history_that_it_joined() {
         bench.generations().len() <= before,
         "one came, and the oldest went"
     );
+}
+
+#[test]
+fn histories_are_joined_for_what_they_hold_where_a_reported_key_is_in_neither() {
+    let (bench, keys) = forked();
+    let stored = bench.generations().into_iter();
+    let stored: Vec<_> = stored.map(|path| (fs::read(&path).unwrap(), path)).collect();
+    for _ in 0..4 {
+        bench.rotate();
+    }
+    let reported = bench.open().ring.active().unwrap().id.clone();
+    for path in bench.generations() {
+        fs::remove_file(path).unwrap();
+    }
+    for (bytes, path) in stored {
+        put(&path, &bytes);
+    }
+
+    let opened = bench.open();
+
+    let reasons: Vec<_> = opened.frozen.iter().flat_map(|it| it.reasons()).collect();
+    assert!(reasons.contains(&&Reason::Lost(reported)), "{reasons:?}");
+    assert!(opened.joined);
+    for key in &keys {
+        assert!(opened.keyring().holds(key), "{key}");
+    }
 }

@@ -1,6 +1,6 @@
 //! When a ring that grows fast is worth a word, and when not.
 
-use kekring::custody::Opened;
+use kekring::custody::{Opened, Room};
 use kekring::keyring::lifecycle;
 use kekring::keyring::ring::UnixTime;
 use kekring::store::RingStore;
@@ -61,4 +61,19 @@ fn what_was_opened_says_which_state_of_the_store_it_is() {
     let after = bench.custody().commit(&opened, next, NOW).unwrap();
     assert_eq!(*after.stamp(), bench.store().stamp().unwrap());
     assert_ne!(opened.stamp(), after.stamp());
+}
+
+#[test]
+fn the_pace_is_that_of_the_last_ten_activations_in_whatever_order_the_clock_had_them() {
+    assert_eq!(Room::of(&grown(9)).tenth, None);
+    let mut opened = grown(12);
+    assert_eq!(Room::of(&opened).tenth, Some(NOW));
+
+    // 12 activations, the latest first.
+    let active = opened.ring.keys.iter_mut().filter(|key| key.activated.is_some());
+    for (at, key) in active.enumerate() {
+        key.activated = Some(UnixTime(NOW.0 + 100 - u64::try_from(at).unwrap()));
+    }
+
+    assert_eq!(Room::of(&opened).tenth, Some(later(91)));
 }

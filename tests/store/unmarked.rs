@@ -115,3 +115,104 @@ fn a_key_that_was_resumed_after_the_mark_is_not_suspended_by_it_and_one_of_the_s
     assert!(!resumed(2), "generation 3 has resumed it");
     assert!(resumed(3), "another generation 3 has suspended it");
 }
+
+#[test]
+fn a_claim_counts_near_the_ring_and_in_its_own_directory() {
+    let frozen = |place: &str, generation: u64| {
+        let bench = Bench::mirrored();
+        bench.rotate();
+        let mut mark = bench.open().mark.unwrap();
+        (mark.generation, mark.hash) = (generation, [9; 32]);
+        for there in ["ring", "mirror"] {
+            fs::remove_file(bench.path(there).join("mark")).unwrap();
+        }
+        put(&bench.path(place).join("mark"), &mark.encode(&key()));
+        let behind = |it: &&Reason| matches!(it, Reason::BehindMark { .. });
+        let opened = bench.open();
+        opened
+            .frozen
+            .iter()
+            .flat_map(|it| it.reasons())
+            .filter(behind)
+            .count()
+            == 1
+    };
+
+    assert!(frozen("ring", 3) && frozen("ring", 1_000_002));
+    assert!(!frozen("ring", 1_000_003));
+    assert!(!frozen("mirror", 3));
+}
+
+#[test]
+fn of_several_unreadable_generations_and_no_mark_the_highest_near_one_is_told() {
+    let unread = |numbers: &[u64]| {
+        let bench = Bench::new();
+        fs::remove_file(bench.path("ring/mark")).unwrap();
+        for number in numbers {
+            let name = format!("gen-{number}-00000000.ring");
+            put(&bench.path("ring").join(name), b"rubbish");
+        }
+        match bench.open().refusing {
+            Some(NotServing::Unmarked { unread, .. }) => Some(unread),
+            _ => None,
+        }
+    };
+
+    assert_eq!(unread(&[3, 2]), Some(3));
+    assert_eq!(unread(&[2, 1_000_001]), Some(1_000_001));
+    assert_eq!(unread(&[2, 1_000_002]), Some(2));
+    assert_eq!(unread(&[1_000_002]), None);
+}
+
+#[test]
+fn what_any_valid_mark_names_is_authenticated_and_unreadable_generations_near_it_count() {
+    let bench = Bench::mirrored();
+    bench.rotate();
+    let opened = bench.open();
+    let mut mark = opened.mark.clone().unwrap();
+    mark.generation = 500_000;
+    put(&bench.path("mirror/mark"), &mark.encode(&opened.ring_key));
+    put(&bench.path("ring/gen-1500000-00000000.ring"), b"rubbish");
+    put(&bench.path("ring/gen-1500001-00000000.ring"), b"rubbish");
+
+    let frozen = bench.open().frozen.unwrap();
+
+    let damaged = frozen.reasons().filter_map(|it| match it {
+        Reason::Damaged { generation, .. } => Some(*generation),
+        _ => None,
+    });
+    assert_eq!(damaged.collect::<Vec<_>>(), [1_500_000]);
+}
+
+#[test]
+fn a_strange_mark_is_told_beside_a_generation_that_cannot_be_read() {
+    let bench = Bench::new();
+    bench.rotate();
+    claim(&bench, |mark| mark.hash = [9; 32]);
+    put(&bench.path("ring/gen-3-00000000.ring"), b"rubbish");
+
+    let frozen = bench.open().frozen.unwrap();
+
+    let reasons: Vec<_> = frozen.reasons().collect();
+    assert!(
+        matches!(
+            reasons[..],
+            [Reason::Damaged { generation: 3, .. }, Reason::StrangeMark]
+        ),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn a_damaged_mark_that_names_the_parent_of_what_is_here_is_no_strangers() {
+    let bench = Bench::new();
+    bench.rotate();
+    let before = fs::read(bench.path("ring/mark")).unwrap();
+    bench.rotate();
+    fs::write(bench.path("ring/mark"), &before).unwrap();
+    claim(&bench, |_| {});
+    // The generation that it names is gone, and stands in the newest one's header alone.
+    fs::remove_file(&bench.generations()[1]).unwrap();
+
+    assert!(bench.open().frozen.is_none());
+}
