@@ -418,3 +418,19 @@ impl Drop for Asking<'_> {
         self.calls.hang_up(&self.words);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_derivations_are_allowed_than_one_opening_may_do() {
+        let left = |most: usize| Derivations::at_most(most).left;
+
+        assert_eq!(left(0), 0);
+        assert_eq!(left(3), 3);
+        assert_eq!(left(usize::MAX), MOST_DERIVATIONS);
+        assert!(Derivations::at_most(0).is_spent());
+        assert!(!Derivations::of_an_opening().is_spent());
+    }
+}

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kekring::custody::{CommitError, Opened};
+use kekring::custody::{CommitError, Custody, Opened};
 use kekring::format::generation::MAX_SLOTS;
+use kekring::format::superseded::{self, Superseded};
+use kekring::keyring::RingKeyId;
+use kekring::keyring::ring::MAX_REMOVALS;
 use kekring::root::RootKey;
 
 use crate::bench::{Bench, NOW, file_root, generations, put};
@@ -312,4 +315,139 @@ fn a_server_that_holds_the_old_ring_key_asks_a_root_for_the_new_one() {
 
     assert_ne!(opened.ring_key.expose(), held.expose());
     assert!(without.is_err(), "nothing is left that the old key opens");
+}
+
+#[test]
+fn the_slots_of_a_frozen_ring_stay_as_they_are() {
+    let (bench, second) = with_two_roots();
+    put(&bench.path("ring/mark"), b"garbage");
+    let frozen = bench.open();
+    assert!(frozen.frozen.is_some());
+    let (custody, roots) = (bench.custody(), [file_root(&second)]);
+    let removing: Vec<&dyn RootKey> = roots.iter().map(AsRef::as_ref).collect();
+    let gone = [frozen.head.header.slots[0].id];
+
+    let added = custody.add_slots(&frozen, &roots, NOW).map(drop);
+    let removed = custody.remove_slots(&frozen, &gone, &removing, NOW).map(drop);
+    let finished = custody.finish_removal(&frozen, NOW).map(drop);
+
+    for refused in [added, removed, finished] {
+        assert!(matches!(refused, Err(CommitError::Frozen(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_slot_for_a_root_that_has_one_names_the_one_whose_place_it_takes_and_goes_on_doing_so() {
+    let (bench, second) = with_two_roots();
+    let third = key_file(&bench, "third.key", 9);
+    let before = bench.open().head.header.slots;
+    let again = [file_root(&second), file_root(&third)];
+
+    let opened = bench.custody().add_slots(&bench.open(), &again, NOW).unwrap();
+
+    let replaces = |opened: &Opened| -> Vec<_> {
+        let slots = opened.head.header.slots.iter();
+        slots.map(|slot| slot.replaces).collect()
+    };
+    assert_eq!(replaces(&opened), [None, None, Some(before[1].id), None]);
+    let gone = [before[0].id, before[1].id];
+    let roots: Vec<&dyn RootKey> = again.iter().map(AsRef::as_ref).collect();
+    let (after, _) = bench.custody().remove_slots(&opened, &gone, &roots, NOW).unwrap();
+    assert_eq!(replaces(&after), [Some(before[1].id), None]);
+}
+
+#[test]
+fn what_a_ring_remembers_of_removals_is_not_outgrown() {
+    let (bench, second) = with_two_roots();
+    let remove = |replaced: usize, removed: usize| {
+        let mut opened = bench.open();
+        let id = |number: usize| u128::try_from(number).unwrap().to_be_bytes();
+        opened.ring.replaced = (0..replaced).map(|it| RingKeyId(id(it))).collect();
+        opened.ring.removed = (0..removed).map(id).collect();
+        let roots = [file_root(&second)];
+        let roots: Vec<&dyn RootKey> = roots.iter().map(AsRef::as_ref).collect();
+        let gone = [opened.head.header.slots[0].id];
+        let outcome = bench.custody().remove_slots(&opened, &gone, &roots, NOW);
+        outcome.map(drop).map_err(|why| why.to_string())
+    };
+
+    for (replaced, removed) in [(MAX_REMOVALS, 0), (0, MAX_REMOVALS), (0, MAX_REMOVALS - 1)] {
+        let why = remove(replaced, removed).unwrap_err();
+        assert!(why.contains("the most that a ring remembers"), "{why}");
+    }
+    remove(MAX_REMOVALS - 1, MAX_REMOVALS - 2).unwrap();
+}
+
+#[test]
+fn where_several_nodes_keep_the_ring_a_removal_leaves_a_record_under_the_old_ring_key_and_deletes_nothing() {
+    let (bench, second) = with_two_roots();
+    let shared = Custody {
+        shared: true,
+        ..bench.custody()
+    };
+    let mut opened = shared.open(None, NOW).unwrap();
+    let later = Superseded {
+        ring_id: opened.ring.id,
+        generation: 1 << 20,
+    };
+    opened.ring.superseding = vec![later.encode(&opened.ring_key)];
+    let roots = [file_root(&second)];
+    let roots: Vec<&dyn RootKey> = roots.iter().map(AsRef::as_ref).collect();
+    let gone = [opened.head.header.slots[0].id];
+    let before = bench.generations();
+
+    let (after, left) = shared.remove_slots(&opened, &gone, &roots, NOW).unwrap();
+
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(bench.generations().len(), before.len() + 1);
+    let records = after.ring.superseding.iter();
+    let numbers: Vec<u64> = records
+        .map(|it| superseded::decode(it, &opened.ring_key).unwrap().generation)
+        .collect();
+    let [ours, theirs] = numbers.as_slice() else {
+        panic!("{numbers:?}");
+    };
+    assert_eq!((*ours).min(*theirs), after.ring.generation);
+    // In files nobody reads such a record.
+    let (bench, second) = with_two_roots();
+    assert!(remove_first(&bench, &second).0.ring.superseding.is_empty());
+}
+
+#[test]
+fn a_removal_that_is_finished_brings_the_mirror_and_its_mark_up_to_the_ring() {
+    let (bench, second) = with_two_roots();
+    remove_first(&bench, &second);
+    for path in generations(&bench.path("mirror")) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_file(bench.path("mirror/mark")).unwrap();
+    let custody = bench.custody_with(vec![file_root(&second)]);
+
+    custody
+        .finish_removal(&custody.open(None, NOW).unwrap(), NOW)
+        .unwrap();
+
+    assert_eq!(generations(&bench.path("mirror")).len(), 1);
+    assert!(bench.path("mirror/mark").exists());
+}
+
+#[test]
+fn what_is_left_after_a_removal_is_named_up_to_the_number_of_the_ring_where_its_ring_key_opens_it_not() {
+    let (bench, second) = with_two_roots();
+    remove_first(&bench, &second);
+    let custody = bench.custody_with(vec![file_root(&second)]);
+    let stranger = fs::read(Bench::new().newest()).unwrap();
+    let garbage = |number: u64| format!("gen-{number}-00000000.ring");
+    put(&bench.path("mirror/gen-1-aaaaaaaa.ring"), &stranger);
+    for number in [4, 5] {
+        put(&bench.path("mirror").join(garbage(number)), b"garbage");
+    }
+
+    let left = custody
+        .finish_removal(&custody.open(None, NOW).unwrap(), NOW)
+        .unwrap();
+
+    let mut names: Vec<_> = left.iter().map(|it| it.rsplit('/').next().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["gen-1-aaaaaaaa.ring", garbage(4).as_str()]);
 }
