@@ -14,7 +14,10 @@ fn a_ring_is_here_where_it_is_bound_to_this_machine_alone() {
         machine: machine.map(str::to_owned),
         ..bench.custody()
     };
-    assert!(!on(Some("here")).is_here(&bench.open()), "bound to none");
+    let unbound = bench.open();
+    assert!(!on(Some("here")).is_here(&unbound), "bound to none");
+    let warnings = unbound.warnings.join("\n");
+    assert!(warnings.contains("bound to no machine"), "{warnings}");
     assert!(
         !on(None).is_here(&bench.open()),
         "two unknown machines are not one"

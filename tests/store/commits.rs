@@ -4,12 +4,12 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use kekring::crypto::secret::Key32;
-use kekring::custody::{CommitError, Opened, test_keys};
+use kekring::custody::{CommitError, Opened, Share, test_keys};
 use kekring::format::mark::Mark;
-use kekring::keyring::lifecycle;
-use kekring::keyring::ring::UnixTime;
+use kekring::keyring::ring::{KeyState, UnixTime};
+use kekring::keyring::{KeyId, lifecycle};
 
-use crate::bench::{Bench, NOW, key};
+use crate::bench::{Bench, NOW, file_root, key, put};
 use crate::between::Between;
 use crate::fork::forked;
 
@@ -153,4 +153,110 @@ fn a_key_that_has_the_bytes_of_another_is_not_stored() {
 
     assert!(matches!(refused, Err(CommitError::Repeated)), "{refused:?}");
     assert_eq!(bench.open().ring.generation, 1);
+}
+
+#[test]
+fn no_step_of_a_rotation_is_taken_on_a_frozen_ring() {
+    let bench = Bench::new();
+    fs::write(bench.path("ring/mark"), "garbage").unwrap();
+    let frozen = bench.open();
+    let next = lifecycle::activate(&frozen.ring, key(), NOW).unwrap();
+
+    let refused = bench.custody().rotate(&frozen, next, Share::All, NOW).map(drop);
+
+    assert!(matches!(refused, Err(CommitError::Frozen(_))), "{refused:?}");
+}
+
+#[test]
+fn a_generation_that_breaks_a_rule_is_refused_before_anything_is_written() {
+    let bench = Bench::new();
+    let opened = bench.open();
+    let mut next = lifecycle::successor(&opened.ring).unwrap();
+    next.keys[1].state = KeyState::Active;
+
+    let refused = bench.custody().commit(&opened, next, NOW).map(drop).unwrap_err();
+
+    let why = refused.to_string();
+    assert!(why.contains("the next generation breaks a rule"), "{why}");
+    assert_eq!(bench.generations().len(), 1);
+}
+
+#[test]
+fn a_frozen_ring_that_would_report_less_leaves_what_the_mark_says() {
+    let bench = Bench::new();
+    bench.rotate();
+    let known = bench.open().mark.unwrap();
+    fs::remove_file(bench.newest()).unwrap();
+    let frozen = bench.open();
+    assert!(frozen.ring.active().unwrap().id < known.reported);
+    let known = Mark {
+        destroyed: Some([7; 16]),
+        ..known
+    };
+
+    let next = bench.custody().next_mark(Some(&known), &frozen, NOW).unwrap();
+
+    assert_eq!(
+        (next.generation, next.hash, next.reported, next.destroyed),
+        (known.generation, known.hash, known.reported, known.destroyed)
+    );
+}
+
+#[test]
+fn suspended_keys_that_were_given_up_stand_in_the_mark_in_their_order() {
+    let bench = Bench::new();
+    let mut opened = bench.open();
+    opened.ring.keys[1].suspended = true;
+    let ours = opened.ring.keys[1].id.clone();
+    let [given_up, later] = [1, 9].map(|sequence| KeyId::derive(opened.ring.id, sequence, &key()));
+    let mut known = opened.mark.clone().unwrap();
+    known.suspended = vec![given_up.clone(), later.clone()];
+
+    let next = bench.custody().next_mark(Some(&known), &opened, NOW).unwrap();
+
+    assert_eq!(next.suspended, [given_up, ours, later]);
+}
+
+#[test]
+fn what_was_opened_and_what_was_committed_are_told_alike() {
+    let bench = Bench::new();
+    for _ in 0..11 {
+        bench.rotate();
+    }
+    let committed = bench.rotate();
+    let opened = bench.open();
+
+    for (warnings, told) in [
+        (&committed.warnings, "after a commit"),
+        (&opened.warnings, "opened"),
+    ] {
+        let warnings = warnings.join("\n");
+        for word in ["no backup of this ring", "became active within a day"] {
+            assert!(warnings.contains(word), "{told}: {warnings}");
+        }
+    }
+    assert_eq!(committed.keys().len(), 1, "each ring key once");
+}
+
+#[test]
+fn the_record_of_a_backup_under_another_ring_key_counts_no_more() {
+    let bench = Bench::new();
+    let second = bench.path("second.key");
+    put(&second, &[7; 32]);
+    let root = file_root(&second);
+    bench
+        .custody()
+        .add_slots(&bench.open(), &[Arc::clone(&root)], NOW)
+        .unwrap();
+    bench.custody().note_backup(&bench.open(), NOW).unwrap();
+    let opened = bench.open();
+    assert!(opened.backup.is_some());
+    let gone = [opened.head.header.slots[0].id];
+
+    let (after, _) = bench
+        .custody()
+        .remove_slots(&opened, &gone, &[root.as_ref()], NOW)
+        .unwrap();
+
+    assert!(after.backup.is_none());
 }

@@ -24,6 +24,7 @@ mod backup;
 mod bench;
 mod between;
 mod calls;
+mod choice;
 mod commits;
 mod concurrency;
 mod damage;

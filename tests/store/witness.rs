@@ -128,3 +128,14 @@ fn where_no_root_opens_the_store_that_is_what_is_said() {
     let refused = refused.map(drop).unwrap_err();
     assert!(matches!(refused, OpenError::Roots { .. }), "{refused}");
 }
+
+#[test]
+fn without_a_root_the_slots_are_told_of_a_copy_that_is_newer_than_the_store() {
+    let removed = Removed::new();
+    let (files, _) = removed.forged(0);
+    let newer = removed.open().head;
+
+    let header = node(&removed, &files, Ok(newer.bytes)).header().unwrap();
+
+    assert_eq!(header.slots, newer.header.slots);
+}
