@@ -11,13 +11,9 @@ use kekring_kit::Missing;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::bench::Bench;
-<<<<<<< HEAD
+use crate::forged::{HONEST, of_a_stranger};
 use crate::support::immutable::Immutable;
 use crate::support::scratch;
-=======
-use crate::forged::{HONEST, of_a_stranger};
-use crate::support::{Immutable, scratch};
->>>>>>> 4f379a6 (store, custody: show which claims and unreadable generations count)
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

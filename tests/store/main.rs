@@ -43,9 +43,10 @@ mod restored;
 mod roots;
 mod slots;
 mod unmarked;
-
-    kekring_kit::main("store")
-fn main() -> ExitCode {
 mod witness;
+
 use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kekring_kit::main("store")
 }
