@@ -3,17 +3,18 @@
 use std::fs;
 use std::process::Command;
 
+use rustix::process::geteuid;
+
 use crate::{Lacking, Missing};
 
 /// The user that may do everything.
 pub fn root() -> Result<(), Missing> {
-    root_to("").map_err(|_| Missing::Tool("root".into()))
+    geteuid().is_root().or_needs("root")
 }
 
 /// The same, with what for.
 pub fn root_to(what: &str) -> Result<(), Missing> {
-    let is_root = rustix::process::geteuid().is_root();
-    is_root.or_needs(&format!("root, {what}"))
+    geteuid().is_root().or_needs(&format!("root, {what}"))
 }
 
 /// A program by its name, somewhere in `PATH`.

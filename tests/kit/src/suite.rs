@@ -29,15 +29,19 @@ pub struct Suite {
 impl Suite {
     /// Without a trial yet. With arguments that are none the process ends here, as with libtest.
     pub fn new(name: &'static str) -> Self {
+        let mut arguments = Arguments::from_args();
+        // libtest's other way to say so.
+        let threads = std::env::var("RUST_TEST_THREADS").ok();
+        arguments.test_threads = arguments.test_threads.or(threads.and_then(|it| it.parse().ok()));
         Self {
             name,
-            arguments: Arguments::from_args(),
+            arguments,
             times: Arc::new(Times::start()),
             trials: Vec::new(),
         }
     }
 
-    /// So many trials at once, unless `--test-threads` says otherwise; without either, as many as there are processors.
+    /// So many trials at once, unless the caller says otherwise; without either, as many as there are processors.
     pub fn at_once(mut self, trials: usize) -> Self {
         self.arguments.test_threads.get_or_insert(trials);
         self
