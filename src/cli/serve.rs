@@ -17,6 +17,7 @@ use crate::root::RootConfig;
 use crate::server::confine::Confinement;
 use crate::server::listener::{self, SocketSpec};
 use crate::server::namespace::Namespace;
+use crate::server::notify;
 use crate::server::peer::Admission;
 use crate::server::protect::{self, Protection};
 use crate::server::{Server, serve};
@@ -105,6 +106,7 @@ fn confinement(config: &Config, socket: &Path, port: Option<u16>) -> Confinement
         stores: vec![dir.to_owned()],
         socket: socket.parent().unwrap_or(socket).to_owned(),
         port,
+        abstract_sockets: notify::abstract_socket().is_some(),
         ..Confinement::default()
     };
     if !config.ring.mirror.as_os_str().is_empty() {

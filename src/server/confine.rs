@@ -50,6 +50,8 @@ pub struct Confinement {
     pub peers: Vec<u16>,
     /// Whether it looks up the names of hosts.
     pub looks_up_names: bool,
+    /// Whether systemd is told by an abstract socket, unix(7): then it reaches every one.
+    pub abstract_sockets: bool,
 }
 
 /// How far a process is confined.
@@ -102,11 +104,15 @@ fn restrict(
     rules: &[(&Path, BitFlags<AccessFs>)],
     confinement: &Confinement,
 ) -> Result<RulesetStatus, RulesetError> {
+    let scopes = match confinement.abstract_sockets {
+        true => Scope::Signal.into(),
+        false => Scope::Signal | Scope::AbstractUnixSocket,
+    };
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
-        .scope(Scope::Signal)?
+        .scope(scopes)?
         .create()?;
     let beneath = rules.iter().filter_map(|(path, rights)| {
         let directory = PathFd::new(path).ok()?;

@@ -10,7 +10,7 @@ mod host;
 pub mod listener;
 mod measured;
 pub mod namespace;
-mod notify;
+pub mod notify;
 mod pages;
 pub mod peer;
 mod places;

@@ -1,7 +1,9 @@
 //! systemd: the sockets it passes in, and what it is told (sd_notify(3)). Outside systemd all of this does nothing.
 
+use std::io;
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -66,9 +68,26 @@ fn status(health: &Health) -> String {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(why) = sd_notify::notify(states) {
+    let told = match abstract_socket() {
+        None => sd_notify::notify(states),
+        Some(name) => tell_abstract(&name, states),
+    };
+    if let Err(why) = told {
         tracing::debug!(%why, "cannot notify systemd");
     }
+}
+
+/// The name of NOTIFY_SOCKET, where that is an abstract socket (unix(7)), which the library does not know.
+pub fn abstract_socket() -> Option<Vec<u8>> {
+    let address = std::env::var_os("NOTIFY_SOCKET")?;
+    address.as_encoded_bytes().strip_prefix(b"@").map(<[u8]>::to_vec)
+}
+
+fn tell_abstract(name: &[u8], states: &[NotifyState<'_>]) -> io::Result<()> {
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+    socket.send(text.as_bytes()).map(drop)
 }
 
 #[cfg(test)]

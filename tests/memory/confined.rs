@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::channel;
@@ -13,7 +14,7 @@ use kekring_kit::{Lacking, Missing};
 use landlock::{RulesetError, RulesetStatus};
 
 use crate::injected::Injected;
-use crate::support::{Plugin, scratch};
+use crate::support::{PATIENCE, Plugin, scratch};
 
 const REFUSED_LANDLOCK: &str = "landlock_create_ruleset:error=EOPNOTSUPP";
 
@@ -25,7 +26,11 @@ fn remade(dir: &Path) -> io::Result<()> {
 }
 
 /// Everything that is tried, and how it went.
-fn tries(dir: &Path, [free, peer, other]: [u16; 3]) -> Vec<(&'static str, io::Result<()>)> {
+fn tries(
+    dir: &Path,
+    [free, peer, other]: [u16; 3],
+    somebody: &SocketAddr,
+) -> Vec<(&'static str, io::Result<()>)> {
     let ring = dir.join("ring");
     let (temporary, last) = (ring.join("temporary"), ring.join("gen-2"));
     vec![
@@ -47,6 +52,16 @@ fn tries(dir: &Path, [free, peer, other]: [u16; 3]) -> Vec<(&'static str, io::Re
         (
             "ours: connect to etcd's port",
             TcpStream::connect(("127.0.0.1", peer)).map(drop),
+        ),
+        // What Landlock does not see.
+        (
+            "ours: connect to somebody's socket in a directory",
+            UnixStream::connect(dir.join("elsewhere")).map(drop),
+        ),
+        ("ours: send by UDP", send_by_udp()),
+        (
+            "else: connect to somebody's abstract socket",
+            UnixStream::connect_addr(somebody).map(drop),
         ),
         (
             "else: write a root",
@@ -77,6 +92,17 @@ fn tries(dir: &Path, [free, peer, other]: [u16; 3]) -> Vec<(&'static str, io::Re
             TcpListener::bind(("127.0.0.1", 0)).map(drop),
         ),
     ]
+}
+
+fn send_by_udp() -> io::Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let own = socket.local_addr()?;
+    socket.send_to(b"any", own).map(drop)
+}
+
+/// An abstract socket of nobody who is confined. It ends with who holds it.
+fn abstract_address(name: &str) -> SocketAddr {
+    SocketAddr::from_abstract_name(format!("kekring-{name}-{}", std::process::id())).unwrap()
 }
 
 /// What a thread does that is confined; `meanwhile` somebody else, who is not, does something. Confinement is a thread's own.
@@ -110,6 +136,9 @@ fn a_confined_process_reaches_its_own_files_alone() -> Result<(), Missing> {
     fs::write(dir.path().join("ring/gen-0"), "here").unwrap();
     let root = dir.path().join("roots/root.key");
     fs::write(&root, "first").unwrap();
+    let somebody = abstract_address("somebody");
+    let _abstract = UnixListener::bind_addr(&somebody).unwrap();
+    let _in_a_directory = UnixListener::bind(dir.path().join("elsewhere")).unwrap();
     let listening = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [free, peer, other] = listening.each_ref().map(|it| it.local_addr().unwrap().port());
     let [unused, _peer, _other] = listening;
@@ -128,7 +157,8 @@ fn a_confined_process_reaches_its_own_files_alone() -> Result<(), Missing> {
         fs::rename(dir.path().join("roots/new"), &root).unwrap();
     };
 
-    let (granted, tried) = confined(&confinement, renew, || tries(dir.path(), [free, peer, other]));
+    let ports = [free, peer, other];
+    let (granted, tried) = confined(&confinement, renew, || tries(dir.path(), ports, &somebody));
 
     let fully = Confined {
         status: RulesetStatus::FullyEnforced,
@@ -230,4 +260,24 @@ fn where_hardening_is_required_a_kernel_that_grants_it_serves() {
 
     let protections = plugin.json(&["status"])["nodes"][0]["protections"].to_string();
     assert!(!protections.contains("refused"), "{protections}");
+}
+
+/// It is told by a socket that the scope would keep it from, and serves confined all the same.
+#[test]
+fn systemd_is_told_by_an_abstract_socket_too() {
+    let manager = abstract_address("manager");
+    let told = UnixDatagram::bind_addr(&manager).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut plugin = Plugin::prepared("{}");
+    let mut serve = plugin.command(&["serve"]);
+    let name = manager.as_abstract_name().unwrap();
+    serve.env("NOTIFY_SOCKET", format!("@{}", String::from_utf8_lossy(name)));
+
+    plugin.spawn_as(serve);
+
+    let mut message = [0; 4096];
+    let length = told.recv(&mut message).expect("a message in time");
+    let text = String::from_utf8_lossy(&message[..length]).into_owned();
+    assert!(text.starts_with("READY=1\nSTATUS="), "{text}");
+    plugin.wait_until_it_answers();
 }
