@@ -71,6 +71,26 @@ mod tests {
         assert_eq!(unreplaced_of(&[(1, &[]), (2, &[1]), (3, &[1, 2])]), [3]);
         // What a replaced one says of another is nobody's word.
         assert_eq!(unreplaced_of(&[(2, &[1]), (1, &[9]), (9, &[])]), [2, 9]);
+        // One that any of several took the word from has none.
+        assert_eq!(
+            unreplaced_of(&[(2, &[1]), (3, &[]), (1, &[9]), (9, &[])]),
+            [2, 3, 9]
+        );
+    }
+
+    #[test]
+    fn one_generation_that_names_a_ring_key_is_enough_beside_older_ones_that_do_not() {
+        assert_eq!(unreplaced_of(&[(2, &[1]), (2, &[]), (1, &[])]), [2]);
+        assert_eq!(unreplaced_of(&[(2, &[]), (2, &[1]), (1, &[])]), [2]);
+    }
+
+    #[test]
+    fn they_are_told_in_the_order_in_which_they_come() {
+        assert_eq!(unreplaced_of(&[(9, &[]), (2, &[1]), (1, &[9])]), [9, 2]);
+        assert_eq!(
+            unreplaced_of(&[(3, &[]), (9, &[]), (2, &[1]), (1, &[9])]),
+            [3, 9, 2]
+        );
     }
 
     #[test]

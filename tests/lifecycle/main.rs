@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod covers;
 mod histories;
 mod joins;
 mod nodes;

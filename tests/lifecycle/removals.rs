@@ -173,3 +173,35 @@ fn a_ring_remembers_4096_removals_and_one_more_is_refused_by_name() {
     let refused = join(&ring, &other, &[], source.key(), source.now()).unwrap_err();
     assert_eq!(refused, JoinError::TooManyRemovals);
 }
+
+#[test]
+fn a_key_that_is_taken_in_was_active_where_any_history_says_so() {
+    let ours = Source::new("ours").ring();
+    let prepared = rotated("theirs: rotated", &ours, 1);
+    let active = rotated("theirs: further", &prepared, 1);
+    let id = prepared.pre_active().unwrap().id.clone();
+
+    for others in [[&prepared, &active], [&active, &prepared]] {
+        let after = take_in(&ours, &others);
+
+        assert_eq!(
+            after.key(&id).unwrap().activated,
+            active.active().unwrap().activated
+        );
+    }
+}
+
+#[test]
+fn two_histories_that_remember_as_many_removals_as_there_may_be_are_joined() {
+    let number = |at: usize| u128::try_from(at).unwrap().to_be_bytes();
+    let half = MAX_REMOVALS / 2;
+    let mut one = Source::new("removals: halves").ring();
+    let mut other = one.clone();
+    one.replaced = (0..half).map(|at| RingKeyId(number(at))).collect();
+    other.replaced = (half..2 * half).map(|at| RingKeyId(number(at))).collect();
+    let mut source = Source::new("removals: join");
+
+    let joined = join(&one, &other, &[], source.key(), source.now()).unwrap();
+
+    assert_eq!((joined.replaced.len(), joined.check()), (MAX_REMOVALS, Ok(())));
+}

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kekring::keyring::Keyring;
 use kekring::keyring::lifecycle::{self, Refusal};
-use kekring::keyring::ring::{Activate, KeyState, Ring};
+use kekring::keyring::ring::{Activate, BrokenRule, Key, KeyState, Proposal, Ring, UnixTime};
+use kekring::keyring::{KeyId, Keyring};
 use proptest::prelude::*;
 
 use crate::steps::{Source, Step, rotations, shown};
@@ -138,4 +138,111 @@ fn where_the_reported_key_is_the_active_one_what_was_lost_is_given_up_and_no_key
     let states =
         |ring: &Ring| -> Vec<_> { ring.keys.iter().map(|key| (key.id.clone(), key.state)).collect() };
     assert_eq!(states(&after), states(&ring));
+}
+
+#[test]
+fn each_key_that_a_rotation_changes_says_in_which_generation_and_when() {
+    let mut source = Source::new("changed");
+    let ring = source.ring();
+    let now = source.now();
+
+    let after = lifecycle::activate(&ring, source.key(), now).unwrap();
+
+    let [was, is, next] = after.keys.as_slice() else {
+        panic!("{}", shown(&after));
+    };
+    assert_eq!((was.changed, was.deactivated), (2, Some(now)));
+    assert_eq!((is.changed, is.activated), (2, Some(now)));
+    assert_eq!((next.changed, next.created), (2, now));
+}
+
+#[test]
+fn the_key_that_was_prepared_is_proposed_once_and_not_while_it_is_suspended() {
+    let mut source = Source::new("proposed");
+    let mut ring = source.ring();
+    let waiting = ring.pre_active().unwrap().id.clone();
+
+    let after = lifecycle::propose(&ring, [7; 16], Activate::Manual).unwrap();
+    let again = lifecycle::propose(&after, [8; 16], Activate::Auto).unwrap_err();
+    (ring.keys[1].suspended, ring.keys[1].suspension) = (true, 1);
+    let suspended = lifecycle::propose(&ring, [7; 16], Activate::Auto).unwrap_err();
+
+    let expected = Proposal {
+        id: [7; 16],
+        activate: Activate::Manual,
+        key_id: waiting.clone(),
+    };
+    assert_eq!((after.proposal, after.generation), (Some(expected), 2));
+    assert_eq!(again, Refusal::InFlight(waiting.clone()));
+    assert_eq!(suspended, Refusal::NextSuspended(waiting));
+}
+
+#[test]
+fn what_is_no_change_of_a_suspension_is_refused_by_its_name() {
+    let mut source = Source::new("suspensions");
+    let ring = source.ring();
+    let ring = source.take(&ring, &Step::Activate).unwrap();
+    let [first, active, _] = [0, 1, 2].map(|at: usize| ring.keys[at].id.clone());
+    let suspended = lifecycle::suspend(&ring, &first, true).unwrap();
+    let stranger = Source::new("stranger").ring().keys[0].id.clone();
+
+    let refused = |ring: &Ring, id: &KeyId, to: bool| lifecycle::suspend(ring, id, to).unwrap_err();
+
+    assert_eq!(
+        refused(&suspended, &first, true),
+        Refusal::IsSuspended(first.clone())
+    );
+    assert_eq!(
+        refused(&ring, &first, false),
+        Refusal::IsNotSuspended(first.clone())
+    );
+    assert_eq!(refused(&ring, &active, true), Refusal::IsActive(active.clone()));
+    assert_eq!(
+        refused(&ring, &stranger, true),
+        Refusal::Unknown(stranger.clone())
+    );
+}
+
+#[test]
+fn the_next_key_that_becomes_active_again_by_word_is_as_if_it_had_been_activated_now() {
+    let mut source = Source::new("again");
+    let ring = source.ring();
+    let ring = source.take_all(&ring, &[Step::Activate, Step::Activate]);
+    let ring = lifecycle::propose(&ring, [7; 16], Activate::Auto).unwrap();
+    let reported = ring.pre_active().unwrap().id.clone();
+    let (fresh, now) = ([source.key(), source.key()], UnixTime(1_800_000_000));
+
+    let after = lifecycle::accept(&ring, 20, Some(&reported), fresh, now).unwrap();
+
+    assert_eq!((after.check(), after.generation), (Ok(()), 21));
+    assert_eq!(after.proposal, None);
+    let active = after.active().unwrap();
+    assert_eq!(active.id, reported);
+    assert_eq!(
+        (active.changed, active.activated, active.deactivated),
+        (21, Some(now), None)
+    );
+    let [first, .., was] = &ring.keys[..3] else {
+        panic!("{}", shown(&ring));
+    };
+    let key = |id: &KeyId| after.key(id).unwrap();
+    // One that was deactivated before is not touched.
+    let times = |key: &Key| (key.state, key.changed, key.activated, key.deactivated);
+    assert_eq!(times(key(&first.id)), times(first));
+    assert_eq!((key(&was.id).changed, key(&was.id).deactivated), (21, Some(now)));
+}
+
+#[test]
+fn a_next_key_of_the_number_of_the_active_one_is_not_newer() {
+    let ring = Source::new("one number").ring();
+    let mut twins = ring.clone();
+    let next = &mut twins.keys[1];
+    next.id = KeyId::derive(ring.id, 1, &next.material);
+    twins.keys.sort_by(|a, b| a.id.cmp(&b.id));
+
+    let expected = BrokenRule::NextIsOlder {
+        next: twins.pre_active().unwrap().id.clone(),
+        active: twins.active().unwrap().id.clone(),
+    };
+    assert_eq!(twins.check(), Err(expected));
 }
