@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use kekring::custody::{CommitError, Custody, Opened};
 use kekring::format::covered::Durable;
-use kekring::keyring::{KeyId, lifecycle};
+use kekring::keyring::ring::Ring;
+use kekring::keyring::{KeyId, RingKeyId, lifecycle};
 use kekring::root::RootKey;
 use kekring::store::{FileStore, RingStore};
 
 use crate::bench::{Bench, NOW, file_root, generations, key, put};
+use crate::between::Between;
+use crate::forged::{HONEST, of_a_stranger};
 
 /// Names and bytes of generations.
 type Files = Vec<(String, Vec<u8>)>;
@@ -172,4 +175,90 @@ fn a_deletion_takes_the_very_bytes_and_no_others_of_that_name() {
     bench.store().remove(std::slice::from_ref(&proof), &[]).unwrap();
 
     assert_eq!(fs::read(older).unwrap(), b"other bytes");
+}
+
+#[test]
+fn nothing_is_deleted_for_the_sake_of_a_head_that_is_not_there() {
+    let (bench, custody, files, _) = parted();
+    let head = bench
+        .path("ring")
+        .join(custody.open(None, NOW).unwrap().head.name);
+    write_all(&bench.path("ring"), &files[..1]);
+    let opened = custody.open(None, NOW).unwrap();
+    let there = generations(&bench.path("ring"));
+    let without = Custody {
+        store: Box::new(Between {
+            store: bench.store(),
+            load: Box::new({
+                let head = head.clone();
+                move || drop(fs::remove_file(&head))
+            }),
+            save: Box::new(|_| Ok(())),
+        }),
+        ..custody
+    };
+
+    without.finish_removal(&opened, NOW).unwrap();
+
+    let left: Vec<PathBuf> = there.into_iter().filter(|path| *path != head).collect();
+    assert!(!left.is_empty());
+    assert_eq!(generations(&bench.path("ring")), left);
+}
+
+#[test]
+fn what_lies_beside_the_ring_is_told_by_what_it_is() {
+    let (bench, custody, files, _) = parted();
+    let head = custody.open(None, NOW).unwrap().head.bytes;
+    let (stranger, bytes) = of_a_stranger(&head, 2, 1, HONEST);
+    for place in ["ring", "mirror"] {
+        put(&bench.path(place).join(&stranger), &bytes);
+        put(&bench.path(place).join("gen-1-bbbbbbbb.ring"), b"garbage");
+    }
+    write_all(&bench.path("ring"), &files);
+    let opened = custody.open(None, NOW).unwrap();
+
+    let beside = custody.beside(&opened);
+
+    let path = |place: &str, name: &str| bench.path(place).join(name).display().to_string();
+    // Damage in the ring's own directory is told by an opening already.
+    let mut unopened = beside.unopened;
+    unopened.sort();
+    assert_eq!(
+        unopened,
+        [
+            path("mirror", "gen-1-bbbbbbbb.ring"),
+            path("mirror", &stranger),
+            path("ring", &stranger),
+        ]
+    );
+    assert!(!beside.passed.is_empty());
+    for (covered, place) in &beside.covered {
+        assert!(place.ends_with(covered.name()), "{place}");
+    }
+}
+
+#[test]
+fn what_a_durable_head_covers_depends_on_the_ring_key_the_number_and_the_keys() {
+    let (bench, custody, files, _) = parted();
+    let head = custody.open(None, NOW).unwrap();
+    let durable = Durable::read(&head.head.bytes, &head.ring_key).unwrap();
+    let replaced = head.ring.replaced[0];
+    let covers = |ring: &Ring, key: RingKeyId| durable.covers("a name", [9; 32], ring, key);
+
+    // Under its own ring key: up to its own number.
+    let same = covers(&head.ring, head.lineage()).unwrap();
+    assert!(same.is_by(&head.head.bytes) && !same.is_by(b"other bytes"));
+    let later = Ring {
+        generation: head.ring.generation + 1,
+        ..head.ring.clone()
+    };
+    assert!(covers(&later, head.lineage()).is_none());
+    // Under one that it replaced: whatever the number, where it has every key.
+    assert!(covers(&later, replaced).is_some());
+    put(&bench.path("longer"), &files.last().unwrap().1);
+    let backup = kekring::store::Backup::read(&bench.path("longer")).unwrap();
+    let longer = custody.open_backup(&backup, None, NOW).unwrap();
+    assert!(covers(&longer.ring, replaced).is_none());
+    // Under any other one: never.
+    assert!(covers(&head.ring, RingKeyId([9; 16])).is_none());
 }
