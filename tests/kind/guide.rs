@@ -226,6 +226,7 @@ pub fn type_in(shell: &impl Shell, block: &Block) -> String {
 }
 
 pub fn type_text(shell: &impl Shell, commands: &str) -> String {
+    let commands = page::with_the_code(commands, "/root/kekring-recovery-code");
     let script = format!("export KUBECONFIG=/etc/kubernetes/admin.conf; cd /root\n{commands}");
     text(&shell.program(&["bash", "-euc", &script]))
 }

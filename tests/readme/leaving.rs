@@ -6,7 +6,7 @@ use crate::shell::Shell;
 use crate::support::{page, shown};
 
 const PAGE: &str = "deploy/leaving/README.md";
-const VERIFY: &str = "kekring backup verify --open-with /root/kekring-recovery-code /mnt/kept.ring";
+const VERIFY: &str = "kekring backup verify --open-with - /mnt/kept.ring";
 
 #[test]
 fn after_the_end_of_a_cluster_nothing_opens_the_ring_but_what_the_page_names() {

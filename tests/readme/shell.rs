@@ -9,8 +9,11 @@ use std::process::{Child, Command, Output};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::support::page::with_the_code;
 use crate::support::{KEKRING, PATIENCE, from_nowhere, scratch, shown, wait_until};
 
+/// What `init` wrote, and the operator keeps.
+const CODE: &str = "/root/kekring-recovery-code";
 /// Directories of the machine that commands name; each is replaced by one of the scratch directory.
 const PLACES: [&str; 8] = [
     "/etc/credstore.encrypted",
@@ -126,7 +129,7 @@ impl Shell {
         let mut command = Command::new("sh");
         from_nowhere(&mut command);
         command
-            .args(["-euc", &self.moved(line)])
+            .args(["-euc", &self.moved(&with_the_code(line, CODE))])
             .current_dir(self.path("work"))
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             // The defaults that the configuration does not name.

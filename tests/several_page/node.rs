@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::page::with_the_code;
 use crate::support::{KEKRING, PATIENCE, from_nowhere, shown, wait_until};
 
 /// Directories of the machine that commands name.
@@ -125,7 +126,10 @@ impl Node {
     /// Runs a line to its end.
     pub fn line(&mut self, line: &str) -> Output {
         match line.strip_prefix("systemctl ") {
-            None => self.shell(line).output().unwrap(),
+            None => {
+                let line = with_the_code(line, "/root/kekring-recovery-code");
+                self.shell(&line).output().unwrap()
+            }
             Some(what) => {
                 self.systemctl(what);
                 Command::new("true").output().unwrap()

@@ -19,6 +19,16 @@ pub(crate) fn text(page: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
 }
 
+/// The recovery code is asked for wherever a page opens something by it. Here it comes from a file, as an operator has it on paper.
+#[allow(dead_code)] // not every suite types such a command
+pub(crate) fn with_the_code(commands: &str, file: &str) -> String {
+    let given = |line: &str| match line.contains("--open-with -") {
+        true => format!("{line} < {file}\n"),
+        false => format!("{line}\n"),
+    };
+    commands.lines().map(given).collect()
+}
+
 /// Every fenced block. It says what it is in: a shell's commands must not hide behind another name.
 pub(crate) fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
