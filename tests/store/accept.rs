@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kekring::custody::{CommitError, Opened, Reason};
+use kekring::custody::{CommitError, Custody, Opened, Reason};
 use kekring::keyring::KeyId;
 use kekring::keyring::lifecycle;
 use kekring::keyring::ring::{KeyState, Tombstone};
@@ -289,4 +289,33 @@ fn a_reported_key_is_lost_where_no_copy_has_it_and_it_was_not_destroyed() {
     assert_eq!(opened.lost(), Some(&reported));
     opened.ring.tombstones.push(tomb(&reported));
     assert_eq!(opened.lost(), None);
+}
+
+#[test]
+fn a_decision_is_told_the_number_that_it_will_make() {
+    let bench = Bench::new();
+    lose_newest(&bench, 3, 2);
+    let frozen = bench.open();
+
+    let told = Custody::accepted_generation(&frozen);
+    let after = bench.custody().accept(&frozen, NOW).unwrap();
+
+    assert_eq!((told, after.ring.generation), (5, 5));
+    assert_eq!(Custody::accepted_generation(&bench.open()), 6);
+}
+
+#[test]
+fn a_destruction_is_lost_where_a_later_generation_that_is_marked_had_destroyed_other_keys() {
+    let mut opened = Bench::new().open();
+    let mut lost = |generation: u64, destroyed: Option<[u8; 16]>| {
+        let mark = opened.mark.as_mut().unwrap();
+        (mark.generation, mark.destroyed) = (generation, destroyed);
+        opened.destruction_is_lost()
+    };
+
+    assert!(lost(2, Some([7; 16])));
+    assert!(!lost(2, None), "it destroyed none");
+    assert!(!lost(1, Some([7; 16])) && !lost(0, Some([7; 16])));
+    opened.mark = None;
+    assert!(!opened.destruction_is_lost());
 }

@@ -10,7 +10,7 @@ use kekring::custody::OpenError;
 use kekring::format::generation::SlotKind;
 use kekring::root::{RootError, RootKey};
 
-use crate::bench::{Bench, NOW, file_root};
+use crate::bench::{Bench, NOW, file_root, put};
 
 /// Opens nothing: says one thing after the other, and then the last again. Counts how often it is asked.
 struct Mute {
@@ -113,4 +113,32 @@ fn each_thing_that_each_root_said_is_told() {
         tried,
         [(one.clone(), wrong.clone()), (one, away()), (other, wrong)]
     );
+}
+
+#[test]
+fn what_is_older_than_all_that_a_ring_key_at_hand_opens_is_asked_for_of_no_root() {
+    let bench = with_two_slots();
+    let (older, bytes) = (bench.newest(), std::fs::read(bench.newest()).unwrap());
+    let opened = bench.open();
+    let second = file_root(&bench.path("second.key"));
+    let gone = [opened.head.header.slots[0].id];
+    let (after, _) = bench
+        .custody()
+        .remove_slots(&opened, &gone, &[second.as_ref()], NOW)
+        .unwrap();
+    put(&older, &bytes);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mute = Mute {
+        name: "mute",
+        says: vec![RootError::WrongRoot],
+        asked: Arc::clone(&asked),
+    };
+
+    let again = bench
+        .custody_with(vec![Arc::new(mute)])
+        .open(Some(&after.ring_key), NOW)
+        .unwrap();
+
+    assert_eq!(again.head.hash, after.head.hash);
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
 }

@@ -63,7 +63,11 @@ fn roots_that_open_nothing_are_told_before_damage() {
 
     let refused = bench.custody().open(None, NOW).map(drop).unwrap_err();
 
-    assert!(matches!(refused, OpenError::Roots { .. }), "{refused}");
+    let OpenError::Roots { place, .. } = refused else {
+        panic!("{refused}");
+    };
+    // Nothing opens: it is the whole store that is told of.
+    assert_eq!(place, bench.path("ring").display().to_string());
 }
 
 #[test]

@@ -179,30 +179,38 @@ fn a_deletion_takes_the_very_bytes_and_no_others_of_that_name() {
 
 #[test]
 fn nothing_is_deleted_for_the_sake_of_a_head_that_is_not_there() {
-    let (bench, custody, files, _) = parted();
-    let head = bench
-        .path("ring")
-        .join(custody.open(None, NOW).unwrap().head.name);
-    write_all(&bench.path("ring"), &files[..1]);
+    let bench = Bench::mirrored();
+    let second = second(&bench);
+    let both = bench
+        .custody()
+        .add_slots(&bench.open(), &[file_root(&second)], NOW)
+        .unwrap();
+    let root = file_root(&second);
+    let gone = [both.head.header.slots[0].id];
+    bench
+        .custody()
+        .remove_slots(&both, &gone, &[root.as_ref()], NOW)
+        .unwrap();
+    // The removal broke off: what the removed root opens is there yet, and the ring has all of it.
+    let older = bench.path("ring").join(&both.head.name);
+    put(&older, &both.head.bytes);
+    let custody = bench.custody_with(vec![root]);
     let opened = custody.open(None, NOW).unwrap();
-    let there = generations(&bench.path("ring"));
+    let head = bench.path("ring").join(&opened.head.name);
     let without = Custody {
         store: Box::new(Between {
             store: bench.store(),
-            load: Box::new({
-                let head = head.clone();
-                move || drop(fs::remove_file(&head))
-            }),
+            load: Box::new(move || drop(fs::remove_file(&head))),
             save: Box::new(|_| Ok(())),
         }),
-        ..custody
+        ..bench.custody_with(vec![file_root(&second)])
     };
 
     without.finish_removal(&opened, NOW).unwrap();
+    assert!(older.exists());
 
-    let left: Vec<PathBuf> = there.into_iter().filter(|path| *path != head).collect();
-    assert!(!left.is_empty());
-    assert_eq!(generations(&bench.path("ring")), left);
+    custody.finish_removal(&opened, NOW).unwrap();
+    assert!(!older.exists());
 }
 
 #[test]
@@ -261,4 +269,23 @@ fn what_a_durable_head_covers_depends_on_the_ring_key_the_number_and_the_keys() 
     assert!(covers(&longer.ring, replaced).is_none());
     // Under any other one: never.
     assert!(covers(&head.ring, RingKeyId([9; 16])).is_none());
+}
+
+#[test]
+fn what_a_change_broke_off_before_it_was_tidied_is_tidied_when_it_is_settled() {
+    let bench = Bench::new();
+    let first = (bench.newest(), fs::read(bench.newest()).unwrap());
+    for _ in 0..5 {
+        bench.rotate();
+    }
+    assert_eq!(bench.generations().len(), 5);
+    put(&first.0, &first.1);
+    let opened = bench.open();
+
+    bench.custody().settle(&opened, None).unwrap();
+    assert!(first.0.exists(), "nothing goes before the mark is there");
+    bench.custody().settle(&opened, opened.mark.as_ref()).unwrap();
+
+    assert!(!first.0.exists());
+    assert_eq!(bench.generations().len(), 5);
 }

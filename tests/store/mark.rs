@@ -69,6 +69,25 @@ fn a_mark_in_the_mirror_alone_is_enough() {
 }
 
 #[test]
+fn of_two_marks_the_one_that_says_more_counts() {
+    for place in ["ring", "mirror"] {
+        let bench = Bench::mirrored();
+        let older = fs::read(bench.path("ring/mark")).unwrap();
+        bench.rotate();
+        for dir in ["ring", "mirror"] {
+            fs::remove_file(generations(&bench.path(dir)).pop().unwrap()).unwrap();
+        }
+        fs::write(bench.path(place).join("mark"), &older).unwrap();
+
+        let opened = bench.open();
+
+        assert_eq!(opened.mark.as_ref().unwrap().generation, 2);
+        let why = opened.keyring().status().unwrap_err().to_string();
+        assert!(why.contains("below its mark"), "{why}");
+    }
+}
+
+#[test]
 fn the_mirror_holds_each_generation_and_stands_in_for_a_damaged_one() {
     let bench = Bench::mirrored();
     bench.rotate();

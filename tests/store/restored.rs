@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use kekring::custody::{CommitError, Custody, Opened};
+use kekring::custody::{CommitError, Custody, Opened, Restored};
 use kekring::format::mark::Mark;
+use kekring::keyring::lifecycle;
 use kekring::keyring::members::{self, NodeName};
-use kekring::store::FileStore;
+use kekring::store::{Backup, FileStore};
 
-use crate::bench::{NOW, file_root, put};
+use crate::bench::{Bench, NOW, file_root, put};
 use crate::forged::{HONEST, of_a_stranger};
 use crate::replaced::Removed;
 
@@ -124,4 +125,77 @@ fn a_mark_is_unreadable_where_it_lies_in_the_rings_directory_under_another_ring_
     assert!(!unreadable(Some(ours.encode(&copy.ring_key))));
     // That of the mirror is under the later ring key all the while.
     assert!(!unreadable(None));
+}
+
+/// What a restore of `bytes` does to a ring, and what it opens as then.
+fn restored(bench: &Bench, bytes: &[u8]) -> (Restored, Opened) {
+    let path = bench.path("a.backup");
+    let _ = fs::remove_file(&path);
+    Backup::write(&path, bytes).unwrap();
+    let backup = Backup::read(&path).unwrap();
+    let (custody, here) = (bench.custody(), bench.open());
+    let copy = custody.open_backup(&backup, None, NOW).unwrap();
+    let done = custody.restore(Some(&here), &copy, &backup, NOW).unwrap();
+    (done, bench.open())
+}
+
+#[test]
+fn a_backup_under_the_rings_own_ring_key_is_put_in_where_the_ring_lacks_any_of_it() {
+    let bench = Bench::new();
+    let first = bench.open().head.bytes;
+    bench.rotate();
+    let second = bench.open().head.bytes;
+
+    // The ring has all of an older one, and of itself.
+    for bytes in [&first, &second] {
+        assert_eq!(restored(&bench, bytes).0, Restored::Nothing);
+    }
+    // What comes now is put back each time.
+    let mark = fs::read(bench.path("ring/mark")).unwrap();
+    let put_back = || {
+        fs::remove_file(bench.newest()).unwrap();
+        fs::write(bench.path("ring/mark"), &mark).unwrap();
+    };
+    let here = bench.open();
+    let same = lifecycle::successor(&here.ring).unwrap();
+    let same = bench.custody().commit(&here, same, NOW).unwrap().head;
+    put_back();
+    let other = bench.rotate().head;
+    put_back();
+
+    let (done, opened) = restored(&bench, &same.bytes);
+    assert_eq!((done, opened.head.hash), (Restored::Put, same.hash));
+    put_back();
+    // Another history of the same number.
+    bench.rotate();
+    let (done, opened) = restored(&bench, &other.bytes);
+    assert_eq!((done, opened.joined), (Restored::Put, true));
+}
+
+#[test]
+fn a_suspension_outlives_that_a_ring_goes_over_to_a_backup() {
+    let (here, over) = gone_over(|custody, here| {
+        let first = here.ring.keys[0].id.clone();
+        let next = lifecycle::suspend(&here.ring, &first, true).unwrap();
+        custody.commit(&here, next, NOW).unwrap()
+    });
+
+    let [first, second] = [0, 1].map(|at: usize| over.ring.key(&here.ring.keys[at].id).unwrap());
+    assert_eq!((first.suspended, first.suspension), (true, over.ring.generation));
+    assert_eq!((second.suspended, second.suspension), (false, 0));
+}
+
+#[test]
+fn the_ring_that_is_missing_is_named_by_its_own_mark_or_else_by_the_mirrors() {
+    let bench = Bench::mirrored();
+    let id = bench.open().ring.id;
+    let other = Bench::new();
+    fs::copy(other.path("ring/mark"), bench.path("ring/mark")).unwrap();
+    let named = || bench.custody().marked_ring().unwrap();
+
+    assert_eq!(named(), Some(other.open().ring.id));
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+    assert_eq!(named(), Some(id));
+    fs::remove_file(bench.path("mirror/mark")).unwrap();
+    assert_eq!(named(), None);
 }

@@ -216,3 +216,34 @@ fn a_damaged_mark_that_names_the_parent_of_what_is_here_is_no_strangers() {
 
     assert!(bench.open().frozen.is_none());
 }
+
+#[test]
+fn what_the_marked_generation_says_itself_is_suspended_can_be_resumed_by_another_history_of_lower_numbers() {
+    let bench = Bench::new();
+    bench.rotate();
+    let first = bench.open().ring.keys[0].id.clone();
+    let (place, common) = suspend(&bench, &first, true);
+    for _ in 0..3 {
+        bench.rotate();
+    }
+    let (marked, mark) = (bench.newest(), fs::read(bench.path("ring/mark")).unwrap());
+    let bytes = fs::read(&marked).unwrap();
+    for path in bench.generations() {
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_file(bench.path("ring/mark")).unwrap();
+    put(&place, &common);
+    suspend(&bench, &first, false);
+    for _ in 0..3 {
+        bench.rotate();
+    }
+    put(&marked, &bytes);
+    fs::write(bench.path("ring/mark"), mark).unwrap();
+
+    let opened = bench.open();
+
+    let mark = opened.mark.as_ref().unwrap();
+    assert!(mark.generation == 6 && mark.suspended.contains(&first));
+    assert!(opened.joined && opened.frozen.is_none(), "{:?}", opened.frozen);
+    assert!(!opened.ring.key(&first).unwrap().suspended);
+}

@@ -1,5 +1,6 @@
 //! `wrapped-seed.json`, `mark.json`, `acknowledgement.json`, `backup.json` and `superseded.json`.
 
+use kekring::crypto::kdf::sha256;
 use kekring::format::{backup, mark, node, superseded, wrapped_seed};
 use kekring::keyring::RingId;
 
@@ -137,6 +138,9 @@ fn the_record_of_a_replaced_ring_key_opens_or_is_refused_as_its_vector_says() {
         assert_eq!(record.generation, expect["generation"].as_u64().unwrap());
         assert_eq!(record.encode(&ring_key), bytes, "{}", case.name());
         assert_eq!(superseded::claimed(&bytes), Some(record.generation));
+        let digits = data_encoding::HEXLOWER.encode(&sha256(&bytes)[..8]);
+        let name = format!("superseded/{}-{digits}", record.generation);
+        assert_eq!(superseded::name(&bytes), name);
         assert!(bytes.len() <= superseded::MAX_LEN);
     }
 }
