@@ -9,7 +9,14 @@ use crate::world::{Node, manifest, mode};
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// What is changed in a good configuration, and what comes of it.
-const BAD: [(&str, &str, &str, &str, &str); 25] = [
+const BAD: [(&str, &str, &str, &str, &str); 26] = [
+    (
+        "  - secrets\n",
+        "  - \"*.*\"\n",
+        "warning",
+        "encryption/everything",
+        "let kekring start first",
+    ),
     (
         "      apiVersion: v2\n",
         "",

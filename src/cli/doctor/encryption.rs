@@ -171,6 +171,7 @@ impl Configuration {
         }
         for block in &self.blocks {
             self.check_order(block, findings);
+            self.check_everything(block, findings);
         }
         if socket.is_some() {
             self.check_secrets(findings);

@@ -53,13 +53,22 @@ impl Configuration {
         }
     }
 
-    /// The command that changes this file. It may hold keys, and so does what is made of it.
+    /// kube-apiserver's own objects are among what it cannot read without us; tests/apiserver shows what becomes of it.
+    pub(super) fn check_everything(&self, block: &Block, findings: &mut Findings) {
+        if block.resources.iter().any(|it| it == "*.*") && block.providers.iter().any(Provider::is_ours) {
+            findings.warning(
+                "encryption/everything",
+                self.at(block.line),
+                "kekring is for everything: where kube-apiserver starts without it, /livez fails, and kube-apiserver ends itself after half a minute",
+                "let kekring start first, as its systemd unit does; or name the resources that hold secrets",
+            );
+        }
+    }
+
+    /// The command that changes this file.
     pub(super) fn merged(&self, options: &str) -> String {
         let file = quoted(&self.path);
-        let new = quoted(&self.path.with_added_extension("new"));
-        format!(
-            "`kekring config encryption {options} --merge {file} > {new} && chmod 0600 {new} && mv {new} {file}`"
-        )
+        format!("`kekring config encryption {options} --merge {file} --out {file}`")
     }
 
     pub(super) fn check_secrets(&self, findings: &mut Findings) {
