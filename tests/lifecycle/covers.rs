@@ -8,6 +8,9 @@ use kekring::keyring::{KeyId, RingId, RingKeyId, lifecycle};
 
 use crate::steps::{Source, Step};
 
+/// What another ring says beyond this one, and how it comes to say that.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Ring));
+
 const NOW: UnixTime = UnixTime(1_790_000_000);
 
 fn retirement(ring: &Ring, since: u64, withdrawn: bool) -> Retirement {
@@ -43,11 +46,11 @@ fn rotated() -> Ring {
 fn a_ring_says_all_of_another_one_only_where_it_says_each_thing() {
     let ring = rotated();
     let stranger = Source::new("covers: stranger").ring().keys[0].id.clone();
-    let changes: [(&str, &dyn Fn(&mut Ring)); 9] = [
+    let changes: [Change<'_>; 9] = [
         ("another ring", &|it| it.id = RingId([9; 16])),
         ("a node", &|it| it.members.push(node(1))),
         ("a retirement", &|it| {
-            it.retirements.push(retirement(it, 1, false))
+            it.retirements.push(retirement(it, 1, false));
         }),
         ("a replaced ring key", &|it| it.replaced.push(RingKeyId([1; 16]))),
         ("a removed slot", &|it| it.removed.push([1; 16])),
