@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use kekring::proto::kms::EncryptResponse;
+use kekring::proto::ring::Mark;
+use prost::Message;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -337,7 +339,11 @@ fn a_strangers_mark_or_a_newer_format_in_the_mirror_stops_no_start_and_no_rotati
         match form {
             "another ring's mark" => copy(&other.dir.join("ring/mark"), &mark),
             "garbage for a mark" => fs::write(&mark, "garbage").unwrap(),
-            "a newer mark" => fs::write(&mark, of_a_newer_kekring(&fs::read(&mark).unwrap())).unwrap(),
+            "a newer mark" => {
+                let mut newer = Mark::decode(&*fs::read(&mark).unwrap()).unwrap();
+                newer.version += 1;
+                fs::write(&mark, newer.encode_to_vec()).unwrap();
+            }
             _ => {
                 let newer = of_a_newer_kekring(&fs::read(plugin.newest()).unwrap());
                 let place = plugin.dir.join("mirror/gen-9-00000000.ring");
