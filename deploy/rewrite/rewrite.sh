@@ -154,7 +154,7 @@ rewrite() {
             echo "$resource $namespace/$name: $why" >>"$WORK/failed"
         fi
     done <"$WORK/again"
-    [[ ! -s $WORK/names ]] || echo "$resource: $(grep -vc 'no change' "$WORK/done" || true) rewritten, $(grep -c 'no change' "$WORK/done" || true) were as they are written now"
+    [[ ! -s $WORK/names ]] || echo "$resource: $(grep -vc 'no change' "$WORK/done" || true) rewritten, $(grep -c 'no change' "$WORK/done" || true) were up to date"
 }
 
 gone() {

@@ -54,7 +54,7 @@ pub fn right_after_a_rotation_it_waits_for_each_kube_apiserver_and_leaves_nothin
         assert!(said.contains(&format!("{url} encrypts by ")), "{said}");
     }
     assert!(
-        said.contains(&format!("secrets: {OLDER} rewritten, 0 were as")),
+        said.contains(&format!("secrets: {OLDER} rewritten, 0 were up to date")),
         "{said}"
     );
     for name in &names {
@@ -64,7 +64,7 @@ pub fn right_after_a_rotation_it_waits_for_each_kube_apiserver_and_leaves_nothin
     assert_eq!(shell.must(&look), "");
     let again = shell.must(&commands("Rewrite", &[]));
     assert!(
-        again.contains(&format!("secrets: 0 rewritten, {OLDER} were as")),
+        again.contains(&format!("secrets: 0 rewritten, {OLDER} were up to date")),
         "{again}"
     );
 }
