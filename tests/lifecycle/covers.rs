@@ -183,3 +183,24 @@ fn histories_with_as_many_nodes_as_there_may_be_are_joined() {
     assert_eq!(members::registered(&joined.members).count(), MAX_RECORDS);
     assert_eq!(joined.check(), Ok(()));
 }
+
+#[test]
+fn the_destroyed_keys_of_a_ring_are_told_apart_by_their_digest_whatever_their_times() {
+    let mut ring = rotated();
+    let id = |at: usize| rotated().keys[at].id.clone();
+    let mut digest = |ids: &[KeyId], at: u64| {
+        let tomb = |id: &KeyId| Tombstone {
+            id: id.clone(),
+            destroyed: UnixTime(at),
+            evidence: [1; 16],
+        };
+        ring.tombstones = ids.iter().map(tomb).collect();
+        ring.destroyed()
+    };
+
+    assert_eq!(digest(&[], 1), None);
+    let one = digest(&[id(0)], 1);
+    assert!(one.is_some() && one == digest(&[id(0)], 2));
+    assert_ne!(one, digest(&[id(1)], 1));
+    assert_ne!(one, digest(&[id(0), id(1)], 1));
+}

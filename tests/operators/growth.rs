@@ -87,6 +87,24 @@ fn a_rotation_stops_where_an_emergency_still_fits_and_emergencies_go_on() {
 }
 
 #[test]
+fn keys_that_are_taken_in_leave_what_an_emergency_needs() {
+    let bench = Bench::new();
+    let mut copy = bench.open();
+    copy.ring = lifecycle::activate(&copy.ring, key(), NOW).unwrap();
+    copy.ring_key = Arc::new(key());
+    let opened = filled(&bench, 18_000);
+
+    let refused = bench
+        .custody()
+        .take_in(&opened, &copy, NOW)
+        .map(drop)
+        .unwrap_err();
+
+    assert!(matches!(refused, CommitError::Reserved { .. }), "{refused}");
+    assert_eq!(bench.generations().len(), 1);
+}
+
+#[test]
 fn a_ring_that_has_no_room_for_another_key_refuses_it_and_serves_on() {
     let bench = Bench::new();
     let opened = bench.open();
