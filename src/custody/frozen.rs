@@ -173,3 +173,43 @@ impl fmt::Display for Frozen {
         f.write_str(&reasons.join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frozen(reasons: &[&Reason]) -> Frozen {
+        Frozen(reasons.iter().copied().cloned().collect())
+    }
+
+    #[test]
+    fn a_decision_lifts_a_frozen_ring_where_it_lifts_every_reason() {
+        let machine = Reason::Machine("made elsewhere");
+        let lost = Reason::BehindMark { used: 2, newest: 1 };
+        let (slots, newer) = (Reason::NoSlot, Reason::NewerFormat);
+        let lifted_by = |reasons: &[&Reason]| {
+            let it = frozen(reasons);
+            (it.is_adoptable(), it.is_acceptable(), it.is_for_slots())
+        };
+
+        assert_eq!(lifted_by(&[&machine]), (true, false, false));
+        assert_eq!(lifted_by(&[&lost]), (false, true, false));
+        assert_eq!(lifted_by(&[&slots]), (false, false, true));
+        // The machine is another matter, and stays.
+        assert_eq!(lifted_by(&[&machine, &lost]), (false, true, false));
+        for other in [&[&lost, &newer], &[&slots, &lost], &[&machine, &slots]] {
+            assert_eq!(lifted_by(other), (false, false, false));
+        }
+    }
+
+    #[test]
+    fn the_first_reason_says_what_to_do() {
+        let lost = Reason::BehindMark { used: 2, newest: 1 };
+
+        assert_eq!(
+            frozen(&[&Reason::NoSlot, &lost]).remedy(),
+            Reason::NoSlot.remedy()
+        );
+        assert_eq!(frozen(&[&lost, &Reason::NoSlot]).remedy(), lost.remedy());
+    }
+}

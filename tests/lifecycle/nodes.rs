@@ -31,7 +31,9 @@ fn join_of(one: &Ring, other: &Ring) -> Ring {
 fn a_name_is_a_dns_subdomain_in_lower_case() {
     let longest = format!("{}.{}", "a".repeat(200), "b".repeat(52));
     for good in ["cp-1", "a", "0", "10.0.0.1", "cp-1.example.com", &longest] {
-        assert_eq!(good.parse::<NodeName>().unwrap().as_str(), good);
+        let name: NodeName = good.parse().unwrap();
+        assert_eq!((name.as_str(), name.to_string().as_str()), (good, good));
+        assert_eq!(format!("{name:?}"), good);
     }
     let longer = format!("{longest}c");
     for bad in [

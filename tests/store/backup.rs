@@ -131,3 +131,13 @@ fn a_damaged_backup_says_so_and_is_not_opened() {
 
     assert!(refused.to_string().contains("checksum"), "{refused}");
 }
+
+#[test]
+fn a_throw_away_ring_needs_no_backup() {
+    let mut opened = Bench::new().open();
+    assert!(opened.backup_warning().is_some());
+
+    opened.ring.development = true;
+
+    assert_eq!(opened.backup_warning(), None);
+}
