@@ -157,7 +157,7 @@ impl Names {
     }
 }
 
-/// What a machine protects, and who is connected at this moment, is another matter.
+/// What a machine protects, whom a server of this user lets in, and who is connected at this moment, is another matter.
 fn without_lists(lines: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut inside = false;
@@ -166,7 +166,7 @@ fn without_lists(lines: &[String]) -> Vec<String> {
             inside = !line.trim_start().starts_with(']');
             continue;
         }
-        let list = ["\"protections\": [", "\"connections\": ["]
+        let list = ["\"protections\": [", "\"admittedUsers\": [", "\"connections\": ["]
             .iter()
             .find(|it| line.trim_start().starts_with(*it));
         let Some(list) = list else {
@@ -175,7 +175,7 @@ fn without_lists(lines: &[String]) -> Vec<String> {
         };
         inside = !line.contains(']');
         let indented = &line[..line.len() - line.trim_start().len()];
-        let comma = if list.contains("protections") || line.ends_with(',') {
+        let comma = if !list.contains("connections") || line.ends_with(',') {
             ","
         } else {
             ""
