@@ -1,10 +1,9 @@
 //! Keys that are taken in from a history that counts for nothing, and what removals leave behind, across joins.
 
-use kekring::keyring::KeyId;
-use kekring::keyring::RingKeyId;
 use kekring::keyring::join::{JoinError, covers, has_keys, join, join_all, lacks};
 use kekring::keyring::lifecycle::{self, Refusal};
 use kekring::keyring::ring::{BrokenRule, Key, KeyState, MAX_REMOVALS, Ring};
+use kekring::keyring::{KeyId, Keyring, RingKeyId};
 use proptest::prelude::*;
 
 use crate::steps::{Source, Step, changes, shown};
@@ -204,4 +203,16 @@ fn two_histories_that_remember_as_many_removals_as_there_may_be_are_joined() {
     let joined = join(&one, &other, &[], source.key(), source.now()).unwrap();
 
     assert_eq!((joined.replaced.len(), joined.check()), (MAX_REMOVALS, Ok(())));
+}
+
+#[test]
+fn a_keyring_takes_no_key_of_another_ring_beside_its_own() {
+    let ours = Source::new("ours").ring();
+    let further = rotated("ours: further", &ours, 1);
+    let other = Source::new("another ring").ring();
+
+    let keyring = Keyring::new(&ours).also(&further).also(&other);
+
+    assert!(further.keys.iter().all(|key| keyring.holds(&key.id)));
+    assert!(!other.keys.iter().any(|key| keyring.holds(&key.id)));
 }
