@@ -165,6 +165,13 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_became_active_at_this_second_is_new_whatever_the_other_clocks_say() {
+        let ring = ring_activated_at(1000 * DAY);
+
+        assert_eq!(age(&ring, clocks(1000 * DAY, 99)), Duration::ZERO);
+    }
+
+    #[test]
     fn with_every_clock_wrong_the_monotonic_one_still_rotates() {
         let ring = ring_activated_at(9000 * DAY);
         let mut clocks = clocks(1000 * DAY, 24 * 40);
