@@ -13,7 +13,7 @@ use super::output::line;
 use super::place::{Place, file_store, member, own_custody};
 use crate::config::{Config, EtcdStore, Hardening, Store};
 use crate::crypto::guarded;
-use crate::root::RootConfig;
+use crate::root::{RootConfig, end_programs};
 use crate::server::confine::Confinement;
 use crate::server::listener::{self, SocketSpec};
 use crate::server::namespace::Namespace;
@@ -75,6 +75,8 @@ pub(super) fn run(place: &Place) -> Result<(), Failure> {
             line(text);
         }
     });
+    // A root that is still at work is not asked any more.
+    end_programs();
     // Writes what is still queued.
     drop(log);
     Ok(result?)

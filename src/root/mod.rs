@@ -8,6 +8,7 @@ mod program;
 pub use credential::CredentialRoot;
 pub use file::{FileRoot, create_key_file};
 pub use passphrase::{PassphraseRoot, RecoveryCode};
+pub use program::end_programs;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

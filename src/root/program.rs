@@ -1,9 +1,11 @@
 //! Another program that a root asks: it gets so long, and nothing of it stays.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -11,6 +13,20 @@ use zeroize::Zeroizing;
 
 /// How often it is looked whether the program has ended.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The process groups of the programs that run.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Ends every program that runs, with all that it started: for a process that is about to end itself.
+pub fn end_programs() {
+    for group in running().iter().filter_map(|group| Pid::from_raw(*group)) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+}
+
+fn running() -> MutexGuard<'static, BTreeSet<i32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a program that has ended left.
 pub(super) struct Left {
@@ -33,6 +49,7 @@ pub(super) fn run(command: &mut Command, patience: Duration, most: u16) -> Resul
         .process_group(0)
         .spawn()
         .map_err(|why| format!("cannot run {name}: {why}"))?;
+    running().insert(Pid::from_child(&child).as_raw_nonzero().get());
     let ended = wait(&child, patience);
     // The one that has ended is still there for us to reap: until then its number is nobody else's.
     end_group(&child);
@@ -67,7 +84,10 @@ fn wait(child: &Child, patience: Duration) -> io::Result<bool> {
 }
 
 fn end_group(child: &Child) {
-    let _ = rustix::process::kill_process_group(Pid::from_child(child), Signal::KILL);
+    let group = Pid::from_child(child);
+    let mut running = running();
+    let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    running.remove(&group.as_raw_nonzero().get());
 }
 
 #[allow(clippy::disallowed_methods)]

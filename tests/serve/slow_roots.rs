@@ -115,12 +115,14 @@ fn a_start_takes_as_long_as_the_fastest_root() {
             .find(|line| line.contains("ring opened"))
             .unwrap_or(&log);
         assert!(line.contains(told), "{name}: {line}");
-        if name.contains("child") {
-            assert_eq!(noted(&plugin).len(), 2);
-            wait_until("what it started to be gone", PATIENCE, || {
-                !noted(&plugin).iter().any(is_alive)
-            });
+        match name.contains("child") {
+            true => assert_eq!(noted(&plugin).len(), 2),
+            // What is still at work then ends with the server.
+            false => assert!(plugin.stop().success()),
         }
+        wait_until("what it started to be gone", PATIENCE, || {
+            !noted(&plugin).iter().any(is_alive)
+        });
     }
 }
 
@@ -149,6 +151,10 @@ fn status_names_what_each_root_is_doing_and_a_root_that_hangs_is_ended_with_all_
     wait_until("all of it to be gone", PATIENCE, || {
         let first = noted(&plugin).into_iter().take(2);
         !first.into_iter().any(|it| is_alive(&it))
+    });
+    assert!(plugin.stop().success());
+    wait_until("the one after it to be gone", PATIENCE, || {
+        !noted(&plugin).iter().any(is_alive)
     });
 }
 
