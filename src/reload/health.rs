@@ -15,6 +15,8 @@ pub struct Health {
     pub attempted: bool,
     /// The ring, once it is open.
     pub ring: Option<RingHealth>,
+    /// How each root fared that was asked for it at the start, in that order.
+    pub opened_by: Vec<String>,
     /// Where several nodes keep it.
     pub several: Option<SeveralHealth>,
     /// Why Status is an error, why the newest ring was not taken, why a rotation waits.

@@ -47,6 +47,8 @@ pub(super) struct Reloader {
     opening: Arc<Opening>,
     pub(super) period: Duration,
     pub(super) opened: Option<Opened>,
+    /// How the roots fared that were asked for it.
+    opened_by: Vec<String>,
     /// Where several nodes keep the ring: how this one does. Locked by a step of this reloader alone.
     pub(super) several: Option<Arc<Mutex<Several>>>,
     /// What the ring on etcd says beyond this node's copy.
@@ -92,6 +94,7 @@ impl Reloader {
             opening,
             period,
             opened: None,
+            opened_by: Vec::new(),
             several: several.map(|it| Arc::new(Mutex::new(it))),
             beyond: Beyond::default(),
             stamp: None,
@@ -157,8 +160,8 @@ impl Reloader {
         self.opening.ends();
         match outcome {
             Ok(mut opened) => {
-                let turns: Vec<String> = opened.turns.iter().map(ToString::to_string).collect();
-                tracing::info!(roots = turns.join("; "), "ring opened");
+                self.opened_by = opened.turns.iter().map(ToString::to_string).collect();
+                tracing::info!(roots = self.opened_by.join("; "), "ring opened");
                 if let Err(why) = self.settle(&mut opened, now) {
                     // A start needs no write: with a full or read-only disk serving comes first, loudly.
                     opened
@@ -347,6 +350,7 @@ impl Reloader {
         self.health.send_replace(Health {
             attempted: true,
             ring,
+            opened_by: self.opened_by.clone(),
             several,
             problems: own.chain(trouble).collect(),
             warnings,

@@ -33,6 +33,9 @@ pub struct ServerStatus {
     pub written_unix: u64,
     /// The ring's name; empty while none is open.
     pub ring: String,
+    /// How each root fared that was asked for the ring at the start, in that order; the one that opened it says so.
+    #[serde(default)]
+    pub opened_by: Vec<String>,
     /// The generation in use; 0 while none is open.
     pub generation: u64,
     /// The key that Status reports; empty while none is open.
@@ -145,6 +148,7 @@ impl StatusFile {
             written: shown_time(time),
             written_unix: time.0,
             ring: text(|ring| ring.id.to_string()),
+            opened_by: health.opened_by.clone(),
             generation: ring.map_or(0, |ring| ring.generation),
             active: text(|ring| ring.active.to_string()),
             next: text(|ring| ring.next.to_string()),
@@ -182,6 +186,8 @@ fn connection((peer, reported): (Peer, Option<Reported>)) -> ConnectionStatus {
 fn account(status: &ServerStatus) -> Account {
     let mut status = status.clone();
     status.connections.truncate(MOST_TOLD);
+    // A matter of this node.
+    status.opened_by.clear();
     let whole = serde_json::to_vec(&status).unwrap_or_default();
     (status.written, status.written_unix) = (String::new(), 0);
     status.etcd_read = String::new();

@@ -166,9 +166,14 @@ fn without_lists(lines: &[String]) -> Vec<String> {
             inside = !line.trim_start().starts_with(']');
             continue;
         }
-        let list = ["\"protections\": [", "\"admittedUsers\": [", "\"connections\": ["]
-            .iter()
-            .find(|it| line.trim_start().starts_with(*it));
+        let list = [
+            "\"protections\": [",
+            "\"openedBy\": [",
+            "\"admittedUsers\": [",
+            "\"connections\": [",
+        ]
+        .iter()
+        .find(|it| line.trim_start().starts_with(*it));
         let Some(list) = list else {
             kept.push(line.clone());
             continue;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{PATIENCE, Plugin, wait_until};
+use crate::support::{PATIENCE, Plugin, shown, wait_until};
 
 /// Long beyond the time that a root gets.
 const FOR_EVER: &str = "sleep 600";
@@ -109,6 +109,16 @@ fn a_start_takes_as_long_as_the_fastest_root() {
         );
         // The one that hangs would take 30 s.
         assert!(took < Duration::from_secs(15), "{name}: {took:?}");
+        let status = plugin.verb(&["status"]);
+        assert!(status.status.success(), "{name}: {}", shown(&status));
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let line = status.lines().find(|line| line.starts_with("opened by"));
+        assert_eq!(
+            line.is_some(),
+            told.contains("file ") || told.contains("has not"),
+            "{name}: {status}"
+        );
+        assert!(line.is_none_or(|line| line.contains(told)), "{name}: {status}");
         let log = plugin.log();
         let line = log
             .lines()

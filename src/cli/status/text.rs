@@ -101,8 +101,12 @@ fn ring(report: &Report) -> String {
         Some(0) => "due now".to_owned(),
         Some(seconds) => format!("in {}", age(seconds)),
     };
+    let opened_by = match opened_by(report) {
+        [] | [_] => String::new(),
+        several => format!("\nopened by      {}", plain(&several.join("; "))),
+    };
     format!(
-        "\nring           {}, generation {}\nactive key     {}, for {}\nnext key       {}, made {} ago\nnext rotation  {rotation}\nkeys           {} decrypt; rotation does not rewrite old data\nroot slots     {}",
+        "\nring           {}, generation {}\nactive key     {}, for {}\nnext key       {}, made {} ago\nnext rotation  {rotation}\nkeys           {} decrypt; rotation does not rewrite old data\nroot slots     {}{opened_by}",
         report.ring,
         report.generation,
         report.active,
@@ -112,6 +116,13 @@ fn ring(report: &Report) -> String {
         report.keys,
         plain(&report.slots.join(", ")),
     )
+}
+
+/// What this node's server said of the roots at its start: more than one where the first did not open the ring.
+fn opened_by(report: &Report) -> &[String] {
+    let own = report.nodes.first().filter(|it| it.serving);
+    own.and_then(|it| it.server.as_ref())
+        .map_or(&[], |it| it.opened_by.as_slice())
 }
 
 fn nodes(report: &Report) -> Vec<Vec<String>> {
