@@ -1,5 +1,6 @@
 //! How a verb ends when it does not end well: one line of what was tried and why it failed, a hint, an exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use super::output::{Colour, paint};
@@ -78,12 +79,13 @@ impl Failure {
         &self.hint
     }
 
-    #[allow(clippy::print_stderr)]
+    /// The exit code stands, whether anybody can be told or not.
     pub(super) fn print(&self) -> ExitCode {
+        let mut err = std::io::stderr();
         let paint = |colour, word| paint(&std::io::stderr(), colour, word);
-        eprintln!("{} {}", paint(Colour::Red, "error:"), plain(&self.message));
+        let _ = writeln!(err, "{} {}", paint(Colour::Red, "error:"), plain(&self.message));
         if !self.hint.is_empty() {
-            eprintln!("{} {}", paint(Colour::Cyan, "hint:"), plain(&self.hint));
+            let _ = writeln!(err, "{} {}", paint(Colour::Cyan, "hint:"), plain(&self.hint));
         }
         ExitCode::from(self.code)
     }

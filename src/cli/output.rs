@@ -186,8 +186,8 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-/// Says something beside the data, on standard error: `note: …`.
-#[allow(clippy::print_stderr)]
+/// Says something beside the data, on standard error: `note: …`. What was done is done, whether anybody can be told or not.
 pub(super) fn note(kind: &str, text: &str) {
-    eprintln!("{}: {}", paint(&io::stderr(), Colour::Cyan, kind), plain(text));
+    let kind = paint(&io::stderr(), Colour::Cyan, kind);
+    let _ = writeln!(io::stderr(), "{kind}: {}", plain(text));
 }
