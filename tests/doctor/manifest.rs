@@ -191,6 +191,7 @@ fn what_is_right_in_another_way_is_right() {
 }
 
 #[test]
+#[needs(root)] // to give the socket another group
 fn a_user_that_the_socket_lets_in_is_right() {
     let mut node = Node::served();
     let good = node.doctor();
