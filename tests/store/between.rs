@@ -6,9 +6,12 @@ use kekring::store::{FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp
 /// Sees a generation before the store does, and may refuse it.
 pub type Save = Box<dyn Fn(&NewGeneration<'_>) -> Result<(), StoreError> + Send + Sync>;
 
+/// Loads from the store, and may see to what comes of it.
+pub type Load = Box<dyn Fn(&FileStore) -> Result<Loaded, StoreError> + Send + Sync>;
+
 pub struct Between {
     pub store: FileStore,
-    pub load: Box<dyn Fn() + Send + Sync>,
+    pub load: Load,
     pub save: Save,
 }
 
@@ -18,8 +21,7 @@ impl RingStore for Between {
     }
 
     fn load(&self) -> Result<Loaded, StoreError> {
-        (self.load)();
-        self.store.load()
+        (self.load)(&self.store)
     }
 
     fn stamp(&self) -> Result<Stamp, StoreError> {

@@ -3,63 +3,24 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kekring::crypto::kdf::Context;
-use kekring::crypto::secret::Key32;
 use kekring::custody::{Calls, Custody, Outcome};
-use kekring::format::generation::SlotKind;
-use kekring::root::{FileStamp, RootError, RootKey, create_key_file};
+use kekring::root::{RootError, RootKey, create_key_file};
 
 use crate::bench::{Bench, NOW, file_root, put};
+use crate::counted::Counted;
 use crate::support::{PATIENCE, wait_until};
-
-/// A key file whose root counts how often it is called, may be slow, and may refuse.
-struct Called {
-    root: Arc<dyn RootKey>,
-    count: Arc<AtomicUsize>,
-    /// It answers once the other end is gone.
-    until: Option<Mutex<Receiver<()>>>,
-    refuses: Option<RootError>,
-}
-
-impl RootKey for Called {
-    fn kind(&self) -> SlotKind {
-        self.root.kind()
-    }
-
-    fn describe(&self) -> String {
-        self.root.describe()
-    }
-
-    fn stamp(&self) -> Option<FileStamp> {
-        self.root.stamp()
-    }
-
-    fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
-        self.root.seal(key, context)
-    }
-
-    fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError> {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        if let Some(until) = &self.until {
-            let _ = until.lock().unwrap().recv();
-        }
-        match &self.refuses {
-            Some(why) => Err(why.clone()),
-            None => self.root.open(sealed, context),
-        }
-    }
-}
 
 fn slow(bench: &Bench, name: &str) -> (Arc<dyn RootKey>, Arc<AtomicUsize>, Sender<()>) {
     let (let_go, until) = channel();
     let count = Arc::new(AtomicUsize::new(0));
-    let root = Called {
+    let root = Counted {
         root: file_root(&bench.path(name)),
-        count: Arc::clone(&count),
+        is_dear: false,
+        asked: Arc::clone(&count),
         until: Some(Mutex::new(until)),
         refuses: None,
     };
@@ -68,9 +29,10 @@ fn slow(bench: &Bench, name: &str) -> (Arc<dyn RootKey>, Arc<AtomicUsize>, Sende
 
 fn refusing(bench: &Bench, why: RootError) -> (Arc<dyn RootKey>, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
-    let root = Called {
+    let root = Counted {
         root: file_root(&bench.path("root.key")),
-        count: Arc::clone(&count),
+        is_dear: false,
+        asked: Arc::clone(&count),
         until: None,
         refuses: Some(why),
     };

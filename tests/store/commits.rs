@@ -8,6 +8,7 @@ use kekring::custody::{CommitError, Opened, Share, test_keys};
 use kekring::format::mark::Mark;
 use kekring::keyring::ring::{KeyState, UnixTime};
 use kekring::keyring::{KeyId, lifecycle};
+use kekring::store::RingStore;
 
 use crate::bench::{Bench, NOW, file_root, key, put};
 use crate::between::Between;
@@ -33,7 +34,7 @@ fn what_is_read_back_must_be_sound_and_hold_every_key() {
     let mut custody = bench.custody();
     custody.store = Box::new(Between {
         store: bench.store(),
-        load: Box::new(|| ()),
+        load: Box::new(RingStore::load),
         save: Box::new(move |new| {
             let mut spoilt = new.bytes.to_vec();
             *spoilt.last_mut().unwrap() ^= 1;

@@ -3,56 +3,15 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use kekring::crypto::kdf::Context;
-use kekring::crypto::secret::Key32;
 use kekring::custody::{Derivations, MOST_DERIVATIONS, OpenError, Opened};
-use kekring::format::generation::SlotKind;
-use kekring::root::{RootError, RootKey, create_key_file};
+use kekring::root::{RootKey, create_key_file};
 
 use crate::bench::{Bench, NOW, file_root, passphrase_root, put};
+use crate::counted::Counted;
 use crate::forged::{HIGHEST, HONEST, of_a_stranger};
-
-/// A root that counts how often it is asked, and may wait before it answers.
-struct Counted {
-    root: Arc<dyn RootKey>,
-    /// Whether it passes for one that derives a key: what such a root costs in earnest is shown by a running server.
-    is_dear: bool,
-    asked: Arc<AtomicUsize>,
-    /// It answers once the other end is gone.
-    until: Option<Mutex<Receiver<()>>>,
-}
-
-impl RootKey for Counted {
-    fn kind(&self) -> SlotKind {
-        match self.is_dear {
-            true => SlotKind::Passphrase,
-            false => self.root.kind(),
-        }
-    }
-
-    fn describe(&self) -> String {
-        self.root.describe()
-    }
-
-    fn derives(&self) -> bool {
-        self.is_dear
-    }
-
-    fn seal(&self, key: &Key32, context: &Context) -> Result<Vec<u8>, RootError> {
-        self.root.seal(key, context)
-    }
-
-    fn open(&self, sealed: &[u8], context: &Context) -> Result<Key32, RootError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if let Some(until) = &self.until {
-            let _ = until.lock().unwrap().recv();
-        }
-        self.root.open(sealed, context)
-    }
-}
 
 /// A root that derives a key from what is in this file, and how often it was asked.
 fn dear(bench: &Bench, name: &str) -> (Arc<dyn RootKey>, Arc<AtomicUsize>) {
@@ -62,6 +21,7 @@ fn dear(bench: &Bench, name: &str) -> (Arc<dyn RootKey>, Arc<AtomicUsize>) {
         is_dear: true,
         asked: Arc::clone(&asked),
         until: None,
+        refuses: None,
     };
     (Arc::new(root), asked)
 }
@@ -74,6 +34,7 @@ fn hanging(bench: &Bench) -> (Arc<dyn RootKey>, Sender<()>) {
         is_dear: false,
         asked: Arc::default(),
         until: Some(Mutex::new(until)),
+        refuses: None,
     };
     (Arc::new(root), let_go)
 }

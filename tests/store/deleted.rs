@@ -200,7 +200,10 @@ fn nothing_is_deleted_for_the_sake_of_a_head_that_is_not_there() {
     let without = Custody {
         store: Box::new(Between {
             store: bench.store(),
-            load: Box::new(move || drop(fs::remove_file(&head))),
+            load: Box::new(move |store| {
+                let _ = fs::remove_file(&head);
+                store.load()
+            }),
             save: Box::new(|_| Ok(())),
         }),
         ..bench.custody_with(vec![file_root(&second)])

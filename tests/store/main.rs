@@ -27,6 +27,7 @@ mod calls;
 mod choice;
 mod commits;
 mod concurrency;
+mod counted;
 mod damage;
 mod dear;
 mod deleted;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kekring::keyring::live::Live;
 use kekring::keyring::{KeyId, Keyring, lifecycle};
 use kekring::reload::{self, Handles};
+use kekring::store::RingStore;
 use kekring::telemetry::{Gauges, Metrics, now};
 use tokio::runtime::Runtime;
 
@@ -40,7 +41,10 @@ impl Server {
         let mut custody = bench.custody();
         custody.store = Box::new(Between {
             store: bench.store(),
-            load: Box::new(move || spring(&loads)),
+            load: Box::new(move |store| {
+                spring(&loads);
+                store.load()
+            }),
             save: Box::new(move |_| {
                 spring(&saves);
                 Ok(())

@@ -3,68 +3,11 @@
 use std::fs;
 
 use kekring::custody::{Custody, OpenError};
-use kekring::format::covered::Covered;
-use kekring::store::{FileStore, Loaded, NewGeneration, NewMark, RingStore, Stamp, StoreError, StoredCopy};
+use kekring::store::{FileStore, Loaded, RingStore, StoreError, StoredCopy};
 
 use crate::bench::{Bench, NOW, file_root, put};
+use crate::between::Between;
 use crate::replaced::Removed;
-
-/// A store beside which a node has a copy of its own.
-struct Witnessed {
-    store: FileStore,
-    copy: Result<Vec<u8>, StoreError>,
-}
-
-impl RingStore for Witnessed {
-    fn describe(&self) -> String {
-        self.store.describe()
-    }
-
-    fn load(&self) -> Result<Loaded, StoreError> {
-        let witness = StoredCopy {
-            name: "gen-9-00000000.ring".into(),
-            place: "the node's own copy".into(),
-            own: false,
-            bytes: self.copy.clone(),
-        };
-        Ok(Loaded {
-            witness: Some(witness),
-            ..self.store.load()?
-        })
-    }
-
-    fn stamp(&self) -> Result<Stamp, StoreError> {
-        self.store.stamp()
-    }
-
-    fn elsewhere(&self, name: &str) -> Vec<StoredCopy> {
-        self.store.elsewhere(name)
-    }
-
-    fn further(&self) -> Vec<StoredCopy> {
-        self.store.further()
-    }
-
-    fn save(&self, new: &NewGeneration<'_>, base: &Stamp) -> Result<(String, Stamp), StoreError> {
-        self.store.save(new, base)
-    }
-
-    fn settle(&self, name: &str, bytes: &[u8], mark: &NewMark<'_>) -> Result<(), StoreError> {
-        self.store.settle(name, bytes, mark)
-    }
-
-    fn remove(&self, gone: &[Covered], leaving: &[Vec<u8>]) -> Result<Vec<String>, StoreError> {
-        self.store.remove(gone, leaving)
-    }
-
-    fn set_aside(&self, names: &[String], mark: bool, when: u64) -> Result<Vec<String>, StoreError> {
-        self.store.set_aside(names, mark, when)
-    }
-
-    fn note_backup(&self, record: &[u8]) -> Result<(), StoreError> {
-        self.store.note_backup(record)
-    }
-}
 
 /// A node with both roots, whose store holds `stored` alone, and whose own copy is `copy`.
 fn node(removed: &Removed, stored: &[(String, Vec<u8>)], copy: Result<Vec<u8>, StoreError>) -> Custody {
@@ -76,7 +19,22 @@ fn node(removed: &Removed, stored: &[(String, Vec<u8>)], copy: Result<Vec<u8>, S
         put(&dir.join(name), bytes);
     }
     Custody {
-        store: Box::new(Witnessed { store, copy }),
+        store: Box::new(Between {
+            store,
+            load: Box::new(move |store| {
+                let witness = StoredCopy {
+                    name: "gen-9-00000000.ring".into(),
+                    place: "the node's own copy".into(),
+                    own: false,
+                    bytes: copy.clone(),
+                };
+                Ok(Loaded {
+                    witness: Some(witness),
+                    ..store.load()?
+                })
+            }),
+            save: Box::new(|_| Ok(())),
+        }),
         ..removed.bench.custody_with(vec![
             file_root(&removed.bench.path("root.key")),
             file_root(&removed.second),
